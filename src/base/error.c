@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+heed_status error_set(heed_error *error, heed_status status, const char *format, ...) {
+    if (error == NULL) return status;
+    error->status = status;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->text, sizeof error->text, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+heed_status error_within(heed_error *error, heed_status status, const char *format, ...) {
+    if (error == NULL) return status;
+    char sentence[sizeof error->text];
+    memcpy(sentence, error->text, sizeof sentence);
+    va_list arguments;
+    va_start(arguments, format);
+    const int n = vsnprintf(error->text, sizeof error->text, format, arguments);
+    va_end(arguments);
+    if (n >= 0 && (size_t)n + 2 < sizeof error->text)
+        snprintf(error->text + n, sizeof error->text - (size_t)n, ": %s", sentence);
+    error->status = status;
+    return status;
+}
