@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention as a layer: the fused (rows, length, 3 * width) activations of c_attn read in place through strides, and the
+// public API doing the work. Which implementation runs is the caller's plan (model/attention_choice.h).
+#pragma once
+
+#include "heed/heed.h"
+
+typedef struct {
+    int64_t rows, length, heads, channels;
+    const int32_t *key_range;    // (rows, 2) or NULL
+    const int32_t *document;     // (rows, length) or NULL
+} attention_batch;
+
+// Causal self-attention over fused qkv: q, k, v at channels 0, width, 2 * width of each token.
+heed_problem attention_problem(const attention_batch *, heed_pass);
+
+// out: (rows, length, width); lse: (rows, heads, length)
+heed_status attention_forward(const heed_plan *, const attention_batch *, const float *qkv, float *out, float *lse,
+                              void *workspace, size_t workspace_bytes, heed_error *);
+// dqkv: as qkv, all of it written.
+heed_status attention_backward(const heed_plan *, const attention_batch *, const float *qkv, const float *out, const float *lse,
+                               const float *dout, float *dqkv, void *workspace, size_t workspace_bytes, heed_error *);

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// y = x . W + bias over rows of tokens, and its gradients.
+#pragma once
+
+#include "nn/matmul.h"
+
+typedef enum {
+    LINEAR_IN_OUT,    // W[in][out]: GPT-2's Conv1D
+    LINEAR_OUT_IN     // W[out][in]: torch.nn.Linear, and the embedding used as a head
+} linear_order;
+
+typedef struct { int64_t in, out; linear_order order; } linear_shape;
+
+// y[rows][out] = x[rows][in] . W + bias (NULL: none)
+void linear_forward(const engine *, linear_shape, int64_t rows, const float *x, const float *w, const float *bias, float *y,
+                    void *scratch);
+// forward: y = x . W      so:  dx = dy . W^T,  dW (+)= x^T . dy,  dbias (+)= column sums of dy
+void linear_dx(const engine *, linear_shape, int64_t rows, const float *dy, const float *w, float *dx, void *scratch);
+void linear_dw(const engine *, linear_shape, int64_t rows, const float *x, const float *dy, float *dw, float *dbias, bool add,
+               void *scratch);
+size_t linear_scratch_bytes(const engine *, linear_shape, int64_t rows);

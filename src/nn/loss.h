@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cross-entropy of a tied head: logits = x . W^T with the token embedding W[vocabulary][width]. Rows are taken in chunks,
+// so that rows x vocabulary is never stored whole; only scored rows are computed.
+#pragma once
+
+#include "nn/engine.h"
+
+#include <stddef.h>
+
+typedef struct {
+    int64_t rows, width, vocabulary;
+    const float *x, *w;           // (rows, width), (vocabulary, width)
+    const int32_t *target;        // (rows); negative: not scored
+    // Wanted gradients of scale * (sum of losses); dx NULL: none. dx of rows that are not scored is 0.
+    double scale;
+    float *dx, *dw;               // dx is written; dw is added to, or written when dw_write
+    bool dw_write;
+} head_loss;
+
+// Adds to *sum (nats, in double, in the order of the rows) and *scored.
+void head_loss_run(const engine *, const head_loss *, double *sum, int64_t *scored, void *scratch);
+size_t head_loss_scratch_bytes(const engine *, int64_t rows, int64_t width, int64_t vocabulary, bool gradient);
