@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// heed VERB: find the verb, parse its options by its table, run it. Every verb is a file of its own.
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/status.h"
+#include "cli/verbs.h"
+#include "cli/version.h"
+
+static int overview(void) {
+    printf("heed %s: attention that is fast, never silently wrong, and explains itself\n\n"
+           "usage: heed VERB [options]\n\n", heed_version());
+    for (int i = 0; verbs[i] != NULL; i++) printf("  %-10s%s\n", verbs[i]->name, verbs[i]->purpose);
+    printf("\n`heed VERB --help` has the options and examples; `heed --version` the build.\n"
+           "Exit status: 0 done, 1 a check failed, 2 undecidable, 3 refused, 4 not finite, 5 file or system, 64 usage.\n");
+    return STATUS_DONE;
+}
+
+static int unknown_verb(const char *name) {
+    const char *near = verb_nearest(name);
+    fprintf(stderr, "heed: unknown verb \"%.60s\"; %s%s\n", name, near != NULL ? "the nearest is " : "`heed --help` lists them",
+        near != NULL ? near : "");
+    return STATUS_USAGE;
+}
+
+static int run_verb(const verb *v, int n_words, char **words) {
+    for (int i = 0; i < n_words && strcmp(words[i], "--") != 0; i++)
+        if (strcmp(words[i], "--help") == 0 || strcmp(words[i], "-h") == 0) return args_help(v), STATUS_DONE;
+    args a = {.verb = v};
+    if (v->later != NULL) return args_fail(&a, STATUS_REFUSED, "%s", v->later);
+    heed_error error;
+    int status = args_parse(&a, v, n_words, words, &error);
+    status = status == STATUS_DONE ? v->run(&a) : args_fail(&a, status, "%s", error.text);
+    args_free(&a);
+    return status;
+}
+
+static int run(int argc, char **argv) {
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return overview();
+    if (strcmp(name, "--version") == 0) return version_print(), STATUS_DONE;
+    const bool help = strcmp(name, "help") == 0;
+    if (help && argc == 2) return overview();
+    if (help) name = argv[2];
+    if (*name == 0) {
+        fprintf(stderr, "heed: a verb is missing; `heed --help` lists them\n");
+        return STATUS_USAGE;
+    }
+    const verb *v = verb_find(name);
+    if (v == NULL) return unknown_verb(name);
+    if (help) return args_help(v), STATUS_DONE;
+    return run_verb(v, argc - 2, argv + 2);
+}
+
+// A reader that has gone (a closed pipe) is no failure; a full disk is.
+static int finish_output(int status) {
+    struct stat file;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    if (fstat(STDOUT_FILENO, &file) == 0 && (S_ISFIFO(file.st_mode) || S_ISSOCK(file.st_mode))) return status;
+    fprintf(stderr, "heed: the output cannot be written%s%s\n", errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+    return status == STATUS_DONE ? STATUS_SYSTEM : status;
+}
+
+int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN);    // `heed list | head -1` ends quietly, and a run goes on when its reader has gone
+    int status = run(argc, argv);
+    return finish_output(status);
+}
