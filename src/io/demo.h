@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The demo language: short documents whose true probability is known, so that a model's loss has a known floor. Three things
+// in it need attention: agreement with a word far back, a copy of a random name, brackets that close in order. See demo.c.
+#pragma once
+
+#include "base/random.h"
+
+enum { DEMO_BYTES = 128 };    // no document is longer
+
+typedef struct {
+    char text[DEMO_BYTES];    // ASCII, no zero at its end
+    int length;
+    double nats;              // -log p(text), its end included: exact, because each text has one derivation
+} demo_document;
+
+void demo_write(random_stream *, demo_document *);
+
+// Expected nats and bytes of a document.
+double demo_entropy(void);
+double demo_length(void);

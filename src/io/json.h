@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// JSON files through jansson, with limits (size, depth), duplicate keys refused, and getters whose failure is a sentence that
+// names file, key, value and what is allowed. jansson owns the names json_*; ours are json_file_* and json_take_*.
+#pragma once
+
+#include "base/error.h"
+#include "base/text.h"
+
+#include <jansson.h>
+
+enum { JSON_DEPTH = 64, JSON_BYTES = 256 << 20 };    // no file of ours is deeper; the largest tokenizer.json are some 20 MB
+
+// The root must be an object. json_decref it.
+heed_status json_file_read(json_t **, const char *path, heed_error *);
+
+// The same from memory; `file` is only for the sentence.
+heed_status json_file_parse(json_t **, const char *bytes, size_t n, const char *file, heed_error *);
+
+// Atomic (file_replace), indented, keys in the order they were set. Reals read back exactly (%.17g).
+heed_status json_file_write(const json_t *, const char *path, heed_error *);
+
+// The same text appended to a string: one line without its newline, or indented.
+heed_status json_file_print(const json_t *, bool indented, text_string *, heed_error *);
+
+// Sets object[key]; NaN and infinities, which JSON cannot write, become null. False without memory.
+bool json_file_set_real(json_t *object, const char *key, double value);
+
+// *value = object[key]. A key that is absent (or null) leaves *value as it was, unless `need`.
+typedef enum { JSON_OPTIONAL, JSON_NEEDED } json_need;
+heed_status json_take_int(const json_t *object, const char *file, const char *key, json_need need, int64_t least, int64_t most,
+                          int64_t *value, heed_error *);
+heed_status json_take_real(const json_t *object, const char *file, const char *key, json_need need, double least, double most,
+                           double *value, heed_error *);    // an integer is a real too
+heed_status json_take_bool(const json_t *object, const char *file, const char *key, json_need need, bool *value, heed_error *);
+
+// The text belongs to the object. allowed: its values, ending in NULL; NULL: any.
+heed_status json_take_text(const json_t *object, const char *file, const char *key, json_need need,
+                           const char *const *allowed, const char **value, heed_error *);
+heed_status json_take_object(const json_t *object, const char *file, const char *key, json_need need, const json_t **value,
+                             heed_error *);
+heed_status json_take_array(const json_t *object, const char *file, const char *key, json_need need, const json_t **value,
+                            heed_error *);
