@@ -1,19 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-# Every tests/*.c is a program and a ctest of that name; those of tests/app/ need the program's libraries.
+# What ctest runs. Every tests/*.c is a program and a ctest of that name; those of tests/app/ need the program's
+# libraries, and tests/app/tool_*.c are programs that other tests run, no ctests. A new file needs no edit here.
 enable_testing()
-file(GLOB test_sources CONFIGURE_DEPENDS tests/*.c)
-foreach(source IN LISTS test_sources)
+set(heed_test_seconds 300)    # sanitizers and qemu are slow; a test itself stays under 15 s
+# Labels: pool = runs on a caller's own threads (tsan); smoke = the sample that aarch64 runs under qemu.
+set(heed_smoke_tests algebra dispatch edits errors impls kernels pool problem_text simd)
+
+function(heed_test source libraries)
   get_filename_component(name ${source} NAME_WE)
   add_executable(test_${name} ${source})
-  target_link_libraries(test_${name} heed_static)
-  add_test(NAME ${name} COMMAND test_${name})
+  target_link_libraries(test_${name} ${libraries})
+  if(NOT name MATCHES "^tool_")
+    add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${heed_test_seconds})
+    if(name MATCHES "^pool")
+      set_property(TEST ${name} APPEND PROPERTY LABELS pool)
+    endif()
+    if(name IN_LIST heed_smoke_tests)
+      set_property(TEST ${name} APPEND PROPERTY LABELS smoke)
+    endif()
+  endif()
+endfunction()
+
+file(GLOB test_sources CONFIGURE_DEPENDS tests/*.c)
+foreach(source IN LISTS test_sources)
+  heed_test(${source} heed_static)
 endforeach()
 if(HEED_PROGRAM)
   file(GLOB app_test_sources CONFIGURE_DEPENDS tests/app/*.c)
   foreach(source IN LISTS app_test_sources)
-    get_filename_component(name ${source} NAME_WE)
-    add_executable(test_${name} ${source})
-    target_link_libraries(test_${name} heed_app)
-    add_test(NAME ${name} COMMAND test_${name})
+    heed_test(${source} heed_app)
   endforeach()
+endif()
+
+# Every examples/*.c, built against the shared library as a user's program would be.
+file(GLOB example_sources CONFIGURE_DEPENDS examples/*.c)
+foreach(source IN LISTS example_sources)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(example_${name} ${source})
+  target_link_libraries(example_${name} heed)
+  add_test(NAME example_${name} COMMAND example_${name})
+  set_tests_properties(example_${name} PROPERTIES TIMEOUT ${heed_test_seconds} LABELS smoke)
+endforeach()
+
+if(NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME headers_alone COMMAND ${CMAKE_SOURCE_DIR}/tests/headers/run.sh ${CMAKE_SOURCE_DIR}/include ${CMAKE_C_COMPILER})
+  # tests/cli/run.*: the program's verbs, by script and expected output.
+  file(GLOB cli_runner CONFIGURE_DEPENDS tests/cli/run.sh tests/cli/run.py)
+  if(HEED_PROGRAM AND cli_runner)
+    add_test(NAME cli COMMAND ${cli_runner} $<TARGET_FILE:heed_program> WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(cli PROPERTIES TIMEOUT ${heed_test_seconds})
+  endif()
 endif()
