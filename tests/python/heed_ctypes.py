@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mirrors of include/heed/heed.h for ctypes; test_attention_torch.py checks sizes and offsets against the compiler's."""
+import ctypes
+from ctypes import POINTER, Structure, byref, c_bool, c_char, c_char_p, c_double, c_int, c_int64
+from ctypes import c_size_t, c_uint, c_uint64, c_void_p
+
+OK, INVALID, REFUSED = 0, 1, 2
+F32, BF16, F16, INT8 = 1, 2, 3, 4
+FORWARD, BACKWARD = 0, 1
+BOTTOM_RIGHT, TOP_LEFT, OFFSET = 0, 1, 2
+SINKS, SLOPES, BIAS, MASK, KEY_RANGE, KEY_COUNT, OFFSETS, DOCUMENTS, BIAS_FIRST = (1 << n for n in range(9))
+AXIS_BATCH, AXIS_HEAD, AXIS_QUERY, AXIS_KEY = 1, 2, 4, 8
+
+
+class Error(Structure):
+    _fields_ = [("status", c_int), ("text", c_char * 252)]
+
+
+class Stride(Structure):
+    _fields_ = [(name, c_int64) for name in ("batch", "head", "token")]
+
+
+class GridStride(Structure):
+    _fields_ = [(name, c_int64) for name in ("batch", "head", "query", "key")]
+
+
+class Mask(Structure):
+    _fields_ = [("kind", c_void_p), ("i", c_int64 * 3), ("data", c_void_p)]
+
+
+class Score(Structure):
+    _fields_ = [("kind", c_void_p), ("f", c_double * 2), ("data", c_void_p)]
+
+
+class Problem(Structure):
+    _fields_ = [(name, c_int64) for name in ("batch", "heads", "kv_heads", "queries", "keys", "channels", "value_channels")] + [
+        ("dtype", c_int), ("kv_dtype", c_int), ("pass_", c_int), ("with_", c_uint), ("align", c_int), ("offset", c_int64),
+        ("empty_row", c_int), ("scale", c_double), ("dropout", c_double), ("page_size", c_int64), ("page_count", c_int64),
+        ("ragged", c_bool), ("score", Score * 4), ("mask", Mask * 4)] + [
+        (name, Stride) for name in ("q", "k", "v", "out", "dout", "dq", "dk", "dv")] + [
+        ("bias_dtype", c_int), ("bias_axes", c_uint), ("mask_axes", c_uint), ("bias", GridStride), ("bool_mask", GridStride)]
+
+
+class Args(Structure):
+    _fields_ = [(name, c_void_p) for name in (
+        "q", "k", "v", "out", "lse", "sinks", "slopes", "bias", "mask", "key_range", "key_count", "offsets", "documents",
+        "query_start", "key_start", "pages", "k_scale", "v_scale")] + [("seed", c_uint64)] + [(name, c_void_p) for name in (
+            "dout", "dq", "dk", "dv", "dbias", "dsinks", "dslopes", "workspace")] + [("workspace_bytes", c_size_t)]
+
+
+class Choice(Structure):
+    _fields_ = [("implementation", c_char_p), ("cpu", c_char_p), ("threads", c_int), ("parallel", c_void_p), ("pool", c_void_p)]
+
+
+MIRRORS = {"heed_error": Error, "heed_stride": Stride, "heed_grid_stride": GridStride, "heed_mask": Mask, "heed_score": Score,
+           "heed_problem": Problem, "heed_args": Args, "heed_choice": Choice}
+
+
+class HeedError(Exception):
+    """A status that is not OK, with its sentence."""
+    def __init__(self, status, error):
+        super().__init__(error.text.decode())
+        self.status = status
+
+
+def load(path):
+    heed = ctypes.CDLL(str(path))
+    heed.heed_version.restype = c_char_p
+    heed.heed_problem_parse.argtypes = [POINTER(Problem), c_char_p, POINTER(Error)]
+    heed.heed_problem_print.argtypes, heed.heed_problem_print.restype = [POINTER(Problem), c_char_p, c_size_t], c_size_t
+    heed.heed_plan_create.argtypes = [POINTER(c_void_p), POINTER(Problem), POINTER(Choice), POINTER(Error)]
+    heed.heed_plan_destroy.argtypes = [c_void_p]
+    heed.heed_workspace_bytes.argtypes, heed.heed_workspace_bytes.restype = [c_void_p], c_size_t
+    heed.heed_plan_implementation.argtypes, heed.heed_plan_implementation.restype = [c_void_p], c_char_p
+    heed.heed_run.argtypes = [c_void_p, POINTER(Args), POINTER(Error)]
+    return heed
+
+
+def parse(heed, text):
+    problem, error = Problem(), Error()
+    status = heed.heed_problem_parse(byref(problem), text.encode(), byref(error))
+    if status != OK:
+        raise HeedError(status, error)
+    return problem
+
+
+class Plan:
+    """A plan and its workspace; run(args) for as long as this object lives."""
+    def __init__(self, heed, problem, implementation=None, threads=0):
+        self.heed, self.handle, error = heed, c_void_p(), Error()
+        choice = Choice(implementation=implementation.encode() if implementation else None, threads=threads)
+        status = heed.heed_plan_create(byref(self.handle), byref(problem), byref(choice), byref(error))
+        if status != OK:
+            raise HeedError(status, error)
+        self.bytes = heed.heed_workspace_bytes(self.handle)
+        self.memory = ctypes.create_string_buffer(self.bytes + 64)
+        self.workspace = (ctypes.addressof(self.memory) + 63) // 64 * 64
+        self.implementation = heed.heed_plan_implementation(self.handle).decode()
+
+    def run(self, args):
+        error = Error()
+        args.workspace, args.workspace_bytes = self.workspace, self.bytes
+        status = self.heed.heed_run(self.handle, byref(args), byref(error))
+        if status != OK:
+            raise HeedError(status, error)
+
+    def __del__(self):
+        if self.handle:
+            self.heed.heed_plan_destroy(self.handle)
