@@ -4,6 +4,7 @@
 
 #include "heed/heed.h"
 #include "model/attention_choice.h"
+#include "nn/engine.h"
 #include "nn/parameter.h"
 
 typedef struct model model;
@@ -41,7 +42,8 @@ const parameter *model_parameters(const model *, int64_t *count);
 
 // ---- Set-up, before the first batch ---------------------------------------------------------------------------------
 
-heed_status model_set_threads(model *, int n_threads);    // 0: all
+heed_status model_set_threads(model *, int n_threads, heed_error *);    // 0: all
+const engine *model_engine(const model *);                              // for adamw_step and gradient_norm
 heed_status model_set_attention(model *, const attention_choice *, bool training, heed_error *);    // default: auto
 // What attention ran so far, one record per distinct problem.
 const attention_record *model_attention_records(const model *, int64_t *count);

@@ -5,8 +5,6 @@
 #include "nn/engine.h"
 #include "nn/parameter.h"
 
-#include <stddef.h>
-
 typedef struct { double learning_rate, beta1, beta2, epsilon, weight_decay; } adamw;
 
 // One step (counted from 1) over every parameter, with g = grad_scale * grad:

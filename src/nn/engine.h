@@ -3,6 +3,7 @@
 // size depends on shapes only, so results are bit-identical for any number of threads.
 #pragma once
 
+#include "base/error.h"
 #include "base/threads.h"
 
 struct cpu_kernels;    // cpu/kernels.h
@@ -10,6 +11,10 @@ struct cpu_kernels;    // cpu/kernels.h
 typedef struct {
     threads team;
     const struct cpu_kernels *cpu;
+    char *scratch;                 // worker_bytes for each worker, for products without oneDNN; NULL with it
+    size_t worker_bytes;
 } engine;
 
-engine engine_best(int n_threads);    // 0: as many as OpenMP would take
+// n_threads 0: as many as OpenMP would take. cpu: kernels by name ("avx2"), NULL: the best, or what HEED_CPU says.
+heed_status engine_create(engine *, int n_threads, const char *cpu, heed_error *);
+void engine_destroy(engine *);    // a zeroed one is fine

@@ -12,10 +12,7 @@ typedef enum {
 typedef struct { int64_t in, out; linear_order order; } linear_shape;
 
 // y[rows][out] = x[rows][in] . W + bias (NULL: none)
-void linear_forward(const engine *, linear_shape, int64_t rows, const float *x, const float *w, const float *bias, float *y,
-                    void *scratch);
-// forward: y = x . W      so:  dx = dy . W^T,  dW (+)= x^T . dy,  dbias (+)= column sums of dy
-void linear_dx(const engine *, linear_shape, int64_t rows, const float *dy, const float *w, float *dx, void *scratch);
-void linear_dw(const engine *, linear_shape, int64_t rows, const float *x, const float *dy, float *dw, float *dbias, bool add,
-               void *scratch);
-size_t linear_scratch_bytes(const engine *, linear_shape, int64_t rows);
+void linear_forward(const engine *, linear_shape, int64_t rows, const float *x, const float *w, const float *bias, float *y);
+// forward: y = x . W + bias      so:  dx = dy . W^T,  dW (+)= x^T . dy,  dbias (+)= sum of dy over rows
+void linear_dx(const engine *, linear_shape, int64_t rows, const float *dy, const float *w, float *dx);
+void linear_dw(const engine *, linear_shape, int64_t rows, const float *x, const float *dy, float *dw, float *dbias, bool add);

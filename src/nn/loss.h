@@ -5,8 +5,6 @@
 
 #include "nn/engine.h"
 
-#include <stddef.h>
-
 typedef struct {
     int64_t rows, width, vocabulary;
     const float *x, *w;           // (rows, width), (vocabulary, width)
@@ -17,6 +15,6 @@ typedef struct {
     bool dw_write;
 } head_loss;
 
-// Adds to *sum (nats, in double, in the order of the rows) and *scored.
+// Adds to *sum (nats, in double, in the order of the rows) and *scored. scratch: head_loss_scratch_bytes.
 void head_loss_run(const engine *, const head_loss *, double *sum, int64_t *scored, void *scratch);
-size_t head_loss_scratch_bytes(const engine *, int64_t rows, int64_t width, int64_t vocabulary, bool gradient);
+size_t head_loss_scratch_bytes(int64_t rows, int64_t width, int64_t vocabulary);

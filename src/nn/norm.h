@@ -4,19 +4,18 @@
 
 #include "nn/engine.h"
 
-#include <stddef.h>
+typedef struct { int64_t width; double epsilon; const float *weight, *bias; } layer_norm;
 
-// mean, rstd: (rows), kept for backward. y may be x's memory only when x is not needed again.
-void layer_norm_forward(const engine *, int64_t rows, int64_t width, double epsilon, const float *x, const float *weight,
-                        const float *bias, float *y, float *mean, float *rstd);
-// The same, after sum = x + added: the residual stream and its norm in one pass.
-void layer_norm_forward_add(const engine *, int64_t rows, int64_t width, double epsilon, const float *x, const float *added,
-                            float *sum, const float *weight, const float *bias, float *y, float *mean, float *rstd);
+// mean, rstd: (rows), kept for backward. With `added`, x + added is what is normalised, and is stored in *sum (which may be
+// x): the residual stream and its norm in one pass. added NULL: sum is not written.
+void layer_norm_forward(const engine *, const layer_norm *, int64_t rows, const float *x, const float *added, float *sum,
+                        float *y, float *mean, float *rstd);
 
 // forward: n = (x - mean) * rstd, y = n * weight + bias
-// so:      dweight += sum of dy * n, dbias += sum of dy, and with g = dy * weight:
-//          dx (+)= rstd * (g - mean(g) - n * mean(g * n))
+// so:      dweight (+)= sum of dy * n, dbias (+)= sum of dy, and with g = dy * weight:
+//          dx += rstd * (g - mean(g) - n * mean(g * n))
+// dx is added to: it already holds what the residual stream brings back. dweight and dbias are added to when add_parameters.
 // scratch: layer_norm_scratch_bytes; partial sums of fixed groups of rows, added in order.
-void layer_norm_backward(const engine *, int64_t rows, int64_t width, const float *x, const float *mean, const float *rstd,
-                         const float *weight, const float *dy, float *dx, bool add, float *dweight, float *dbias, void *scratch);
+void layer_norm_backward(const engine *, const layer_norm *, int64_t rows, const float *x, const float *mean, const float *rstd,
+                         const float *dy, float *dx, float *dweight, float *dbias, bool add_parameters, void *scratch);
 size_t layer_norm_scratch_bytes(int64_t rows, int64_t width);
