@@ -19,6 +19,7 @@ static _Thread_local bool inside;
 static void mark_forked(void) { atomic_store(&forked, true); }
 static void watch_forks(void) { pthread_atfork(NULL, NULL, mark_forked); }
 
+bool threads_inside(void) { return inside; }
 int threads_available(void) { return omp_get_max_threads(); }
 
 static void work(void *context, int64_t worker) {

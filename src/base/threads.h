@@ -2,6 +2,7 @@
 // The only home of OpenMP. A second pool beside the one oneDNN uses would cost a third of the speed.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 // A caller's pool (heed_choice.parallel); parallel NULL: OpenMP.
@@ -18,3 +19,5 @@ int threads_available(void);    // what OpenMP would take (OMP_NUM_THREADS, affi
 // Equals: for (item = 0; item < n; item++) body(context, item, 0);
 // One item, one worker, a call from inside a body, and a child after fork (where OpenMP would hang) run inline.
 void threads_for(const threads *team, int64_t n, void (*body)(void *context, int64_t item, int worker), void *context);
+
+bool threads_inside(void);    // is this thread running a body now?

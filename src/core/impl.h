@@ -11,11 +11,14 @@
 
 struct cpu_kernels;    // cpu/kernels.h
 
-// What an implementation may know of the machine when it refuses, prices and plans. `rates` decides (committed, per
-// instruction set, so that a choice never depends on a clock).
+// What an implementation may know of the machine when it refuses, prices and plans.
 typedef struct {
     const struct cpu_kernels *cpu;    // the table in use
+    const char *cpu_name;             // "avx512"
 } heed_machine;
+
+// The machine as the caller's choice (and HEED_CPU) restrict it. Defined by registry.c.
+heed_status machine_describe(const heed_choice *choice, heed_machine *machine, heed_error *error);
 
 typedef const char *heed_refusal;    // NULL: accepts. Otherwise one static sentence.
 
@@ -35,6 +38,9 @@ typedef struct heed_impl {
 // Defined by registry.c, declared here, so that core reaches the implementations without naming them. Ends with NULL.
 extern const heed_impl *const heed_impls[];
 
+// The cheapest implementation that accepts the problem, or the one named. Never another than the one named.
+heed_status dispatch_choose(const heed_problem *complete, const heed_machine *, const heed_choice *, const heed_impl **, heed_error *);
+
 struct heed_plan {
     heed_problem problem;    // complete: no field that still means "default"
     heed_machine machine;
@@ -42,13 +48,13 @@ struct heed_plan {
     threads team;
     // Set by impl->plan. Tiles are functions of one sequence's shape, the types, the masks and the instruction set only.
     int64_t tile_query, tile_key;
-    size_t shared_bytes, worker_bytes;    // workspace = shared_bytes + team.workers * worker_bytes; multiples of MEMORY_LINE
+    size_t shared_bytes, worker_bytes;    // workspace = shared_bytes + team.workers * worker_bytes, each rounded up to lines
     int64_t note[8];                      // an implementation's own numbers
 };
 
 static inline void *plan_shared(const heed_args *args) { return args->workspace; }
 static inline void *plan_scratch(const heed_plan *plan, const heed_args *args, int worker) {
-    return (char *)args->workspace + plan->shared_bytes + (size_t)worker * plan->worker_bytes;
+    return (char *)args->workspace + size_align(plan->shared_bytes) + (size_t)worker * size_align(plan->worker_bytes);
 }
 
 // Where row (batch, head, token) of an array begins.
