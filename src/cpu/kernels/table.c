@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiled once per row of isa.def, with that row's compiler flags, SIMD_HEADER and SIMD_NAME. Everything here is static
+// but the table, the only symbol such an object exports.
+#include SIMD_HEADER
+
+#include "base/memory.h"
+#include "cpu/kernels.h"
+
+#include <math.h>
+
+#include "cpu/kernels/exp.inl"
+#include "cpu/kernels/mm.inl"
+#include "cpu/kernels/convert.inl"
+#include "cpu/kernels/softmax.inl"
+
+#define TABLE_JOIN(a, b) a##b
+#define TABLE_NAME(isa) TABLE_JOIN(cpu_kernels_, isa)
+#define TABLE_TEXT_OF(isa) #isa
+#define TABLE_TEXT(isa) TABLE_TEXT_OF(isa)
+
+static void nothing(void) {}
+
+const cpu_kernels TABLE_NAME(SIMD_NAME) = {
+    .name = TABLE_TEXT(SIMD_NAME), .enter = nothing, .leave = nothing,
+    .f32 = {
+        .type = HEED_F32, .rows = MM_ROWS, .cols = MM_COLS, .depth = 1,
+        .b_bytes = b_bytes, .pack_b = pack_b, .pack_bt = pack_bt, .rows_of = rows_of,
+        .mm = mm, .mm_t = mm_t, .softmax = softmax, .softmax_grad = softmax_grad, .mm_softmax = mm_softmax,
+    },
+    .bf16 = {    // no faster product of bf16 here
+        .type = HEED_F32, .rows = MM_ROWS, .cols = MM_COLS, .depth = 1,
+        .b_bytes = b_bytes, .pack_b = pack_b, .pack_bt = pack_bt, .rows_of = rows_of,
+        .mm = mm, .mm_t = mm_t, .softmax = softmax, .softmax_grad = softmax_grad, .mm_softmax = mm_softmax,
+    },
+    .rows_to = rows_to, .row_dots = row_dots, .dot_rows = dot_rows, .add_rows = add_rows,
+    .add = add, .exp = exp_all, .tanh = tanh_all,
+};
