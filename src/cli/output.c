@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/output.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/status.h"
+
+const char *output_colour(colour wanted) {
+    static const char *const codes[] = {
+        [COLOUR_NONE] = "\033[0m", [COLOUR_GOOD] = "\033[32m", [COLOUR_BAD] = "\033[31m", [COLOUR_STRONG] = "\033[1m",
+    };
+    const char *off = getenv("NO_COLOR");
+    return isatty(STDOUT_FILENO) && (off == NULL || *off == 0) ? codes[wanted] : "";
+}
+
+int output_json(const args *a, json_t *object) {
+    // 9 digits tell any two floats apart; no figure here is finer.
+    const bool written = object != NULL && json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
+    json_decref(object);
+    if (!written && !ferror(stdout)) return args_fail(a, STATUS_SYSTEM, "out of memory");
+    putchar('\n');
+    return STATUS_DONE;
+}
+
+json_t *output_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+
+output_text output_bytes(double bytes) {
+    output_text t;
+    if (bytes < 1e3) snprintf(t.text, sizeof t.text, "%.0f B", bytes);
+    else if (bytes < 1e6) snprintf(t.text, sizeof t.text, "%.1f KB", bytes / 1e3);
+    else if (bytes < 1e9) snprintf(t.text, sizeof t.text, "%.1f MB", bytes / 1e6);
+    else snprintf(t.text, sizeof t.text, "%.2f GB", bytes / 1e9);
+    return t;
+}
+
+output_text output_seconds(double seconds) {
+    output_text t;
+    if (seconds < 1e-6) snprintf(t.text, sizeof t.text, "%.0f ns", seconds * 1e9);
+    else if (seconds < 1e-3) snprintf(t.text, sizeof t.text, "%.2f us", seconds * 1e6);
+    else if (seconds < 1) snprintf(t.text, sizeof t.text, "%.3f ms", seconds * 1e3);
+    else snprintf(t.text, sizeof t.text, "%.2f s", seconds);
+    return t;
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What verbs print with: colour only where someone looks, one JSON object, problems and numbers in words.
+#pragma once
+
+#include <jansson.h>
+
+#include "cli/args.h"
+
+// Escape sequences when stdout is a terminal and NO_COLOR is not set, else "".
+typedef enum { COLOUR_NONE, COLOUR_GOOD, COLOUR_BAD, COLOUR_STRONG } colour;
+const char *output_colour(colour);
+
+// Prints the object to stdout, indented, and drops the reference. STATUS_DONE, or STATUS_SYSTEM without memory.
+int output_json(const args *, json_t *object);
+// NaN and infinities become null, which is what JSON has for them.
+json_t *output_real(double value);
+
+// "18.3 KB", "4.00 MB".
+typedef struct { char text[24]; } output_text;
+output_text output_bytes(double bytes);
+// "412 ns", "3.4 us", "12.1 ms", "2.31 s".
+output_text output_seconds(double seconds);
