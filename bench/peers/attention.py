@@ -159,7 +159,7 @@ def main():
     parser.add_argument("problems", nargs="*", help="problem texts (default: a list of f32 and bf16, forward and backward)")
     parser.add_argument("--threads", default="1,2" if (os.cpu_count() or 1) > 1 else "1", help="such as 1,2")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each side of each problem")
-    parser.add_argument("--flex", action="store_true", help="FlexAttention too, compiled (takes a minute for each problem)")
+    parser.add_argument("--flex", action="store_true", help="FlexAttention too, compiled (a minute each)")
     parser.add_argument("--quick", action="store_true", help="three problems")
     options = parser.parse_args()
     build = ROOT / os.environ.get("HEED_BUILD", "build")
