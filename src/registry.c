@@ -2,6 +2,7 @@
 // The only file that knows every list.
 #include "core/impl.h"
 #include "core/rows.h"
+#include "cpu/kernels.h"
 
 // Masks and score functions.
 #define MASK(name, least, most, lowest, examples) extern const heed_mask_kind mask_##name;
@@ -39,6 +40,9 @@ const heed_impl *const heed_impls[] = {
 };
 
 heed_status machine_describe(const heed_choice *choice, heed_machine *machine, heed_error *error) {
-    *machine = (heed_machine){.cpu = NULL, .cpu_name = "none"};
+    heed_error unknown;
+    const cpu_kernels *cpu = cpu_kernels_best(choice == NULL ? NULL : choice->cpu, &unknown);
+    if (cpu == NULL) return error_set(error, unknown.status, "%s", unknown.text);
+    *machine = (heed_machine){.cpu = cpu, .cpu_name = cpu->name};
     return HEED_OK;
 }
