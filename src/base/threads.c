@@ -25,9 +25,12 @@ int threads_available(void) { return omp_get_max_threads(); }
 static void work(void *context, int64_t worker) {
     queue *q = context;
     const bool was_inside = inside;
+    const int open = omp_get_max_threads();
+    omp_set_num_threads(1);    // a body that calls a library with OpenMP of its own (oneDNN) gets this thread, no second team
     inside = true;
     for (int64_t item; (item = atomic_fetch_add(&q->next, 1)) < q->n;) q->body(q->context, item, (int)worker);
     inside = was_inside;
+    omp_set_num_threads(open);
 }
 
 void threads_for(const threads *team, int64_t n, void (*body)(void *, int64_t, int), void *context) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "cpu/pointwise.h"
 #include "heed/heed.h"
 
 // ---- Products -----------------------------------------------------------------------------------------------------
@@ -74,6 +75,8 @@ typedef struct cpu_kernels {
     void (*add)(int64_t n, float *y, const float *x);    // y[j] += x[j]
     void (*exp)(int64_t n, float *y, const float *x);    // y[j] = e^x[j]
     void (*tanh)(int64_t n, float *y, const float *x);   // y[j] = tanh(x[j])
+
+    cpu_pointwise pointwise;                 // what layers need besides products
 } cpu_kernels;
 
 // ---- The choice ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include "cpu/kernels/mm.inl"
 #include "cpu/kernels/convert.inl"
 #include "cpu/kernels/softmax.inl"
+#include "cpu/kernels/pointwise.inl"
 
 #define TABLE_JOIN(a, b) a##b
 #define TABLE_NAME(isa) TABLE_JOIN(cpu_kernels_, isa)
@@ -34,4 +35,8 @@ const cpu_kernels TABLE_NAME(SIMD_NAME) = {
     },
     .rows_to = rows_to, .row_dots = row_dots, .dot_rows = dot_rows, .add_rows = add_rows,
     .add = add, .exp = exp_all, .tanh = tanh_all,
+    .pointwise = {
+        .add = add_arrays, .gelu = gelu, .gelu_grad = gelu_grad, .norm = norm, .norm_grad = norm_grad, .sum_rows = sum_rows,
+        .log_sum_exp = log_sum_exp, .softmax_scaled = softmax_scaled, .sum_squares = sum_squares, .adamw = adamw,
+    },
 };

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// What layers do besides products: norms, activations, cross-entropy, the optimizer. Meaning: cpu/pointwise.h.
+
+static inline v_f32 take(const float *x, int64_t left) { return load_upto(HEED_F32, x, 0, left); }
+static inline void put(float *x, v_f32 y, int64_t left) { store_upto(HEED_F32, x, 0, y, left); }
+
+static void add_arrays(int64_t n, const float *a, const float *b, float *sum) {
+    for (int64_t j = 0; j < n; j += V_LANES) put(sum + j, v_add(take(a + j, n - j), take(b + j, n - j)), n - j);
+}
+
+// ---- gelu -----------------------------------------------------------------------------------------------------------
+
+// With 1 + tanh(u) = 2 / (1 + e^(-2u)) it is x / (1 + e^(-2u)): nothing cancels where x is far below 0.
+// 2u is clamped to what e^(-2u) can hold; the clamp's operands are ordered so that NaN passes.
+static inline v_f32 gelu_exp(v_f32 x, v_f32 square) {
+    const v_f32 inner = v_fma(v_mul(v_set(0.044715f * 1.5957691216f), square), x, v_mul(v_set(1.5957691216f), x));
+    return v_exp(v_sub(v_zero(), v_min(v_set(88.0f), v_max(v_set(-88.0f), inner))));
+}
+
+static void gelu(int64_t n, const float *x, float *y) {
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        const v_f32 a = take(x + j, n - j);
+        put(y + j, v_div(a, v_add(v_set(1.0f), gelu_exp(a, v_mul(a, a)))), n - j);
+    }
+}
+
+// forward: y = x s, s = 1 / (1 + e), e = e^(-2u)      so:  dy/dx = s + x s (1 - s) * 2 du/dx,  1 - s = e s
+static void gelu_grad(int64_t n, const float *x, const float *dy, float *dx, float *y) {
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        const v_f32 a = take(x + j, n - j), square = v_mul(a, a), e = gelu_exp(a, square);
+        const v_f32 s = v_div(v_set(1.0f), v_add(v_set(1.0f), e)), value = v_mul(a, s);
+        const v_f32 inner = v_fma(v_set(3 * 0.044715f * 1.5957691216f), square, v_set(1.5957691216f));
+        const v_f32 slope = v_fma(v_mul(value, v_mul(e, s)), inner, s);
+        put(dx + j, v_mul(take(dy + j, n - j), slope), n - j);
+        if (y != NULL) put(y + j, value, n - j);
+    }
+}
+
+// ---- layer norm -----------------------------------------------------------------------------------------------------
+
+static void norm(int64_t n, float epsilon, const float *x, const float *added, float *sum, const float *weight,
+                 const float *bias, float *y, float *mean, float *rstd) {
+    v_f32 total = v_zero();
+    if (added != NULL) {
+        for (int64_t j = 0; j < n; j += V_LANES) {
+            const v_f32 t = v_add(take(x + j, n - j), take(added + j, n - j));
+            put(sum + j, t, n - j);
+            total = v_add(total, t);
+        }
+        x = sum;
+    } else {
+        for (int64_t j = 0; j < n; j += V_LANES) total = v_add(total, take(x + j, n - j));
+    }
+    const float middle = v_reduce_add(total) / (float)n;
+    v_f32 squares = v_zero();
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        v_f32 t = v_sub(take(x + j, n - j), v_set(middle));
+        if (n - j < V_LANES) t = v_select(v_first(n - j), t, v_zero());
+        squares = v_fma(t, t, squares);
+    }
+    const float scale = 1.0f / sqrtf(v_reduce_add(squares) / (float)n + epsilon);
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        const v_f32 t = v_mul(v_sub(take(x + j, n - j), v_set(middle)), v_set(scale));
+        put(y + j, v_fma(t, take(weight + j, n - j), take(bias + j, n - j)), n - j);
+    }
+    *mean = middle;
+    *rstd = scale;
+}
+
+static void norm_grad(int64_t n, const float *x, float mean, float rstd, const float *weight, const float *dy, float *dx,
+                      float *dweight, float *dbias) {
+    v_f32 sum_g = v_zero(), sum_gh = v_zero();
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        const v_f32 g = v_mul(take(dy + j, n - j), take(weight + j, n - j));
+        const v_f32 h = v_mul(v_sub(take(x + j, n - j), v_set(mean)), v_set(rstd));
+        sum_g = v_add(sum_g, g);
+        sum_gh = v_fma(g, h, sum_gh);    // past the end g is 0 and h finite, unless the whole row is NaN
+    }
+    const v_f32 mean_g = v_set(v_reduce_add(sum_g) / (float)n), mean_gh = v_set(v_reduce_add(sum_gh) / (float)n);
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        const v_f32 d = take(dy + j, n - j), g = v_mul(d, take(weight + j, n - j));
+        const v_f32 h = v_mul(v_sub(take(x + j, n - j), v_set(mean)), v_set(rstd));
+        const v_f32 t = v_fnma(h, mean_gh, v_sub(g, mean_g));
+        put(dx + j, v_fma(v_set(rstd), t, take(dx + j, n - j)), n - j);
+        put(dweight + j, v_fma(d, h, take(dweight + j, n - j)), n - j);
+        put(dbias + j, v_add(d, take(dbias + j, n - j)), n - j);
+    }
+}
+
+// ---- sums and cross-entropy -----------------------------------------------------------------------------------------
+
+enum { SUM_ROWS_GROUP = 32, SUM_BLOCK = 4096 };    // sums of sums: a long chain of f32 additions loses digits
+
+static void sum_rows(int64_t m, int64_t n, const float *x, int64_t ld, float *y) {
+    for (int64_t r0 = 0; r0 < m; r0 += SUM_ROWS_GROUP) {
+        const int64_t rows = m - r0 < SUM_ROWS_GROUP ? m - r0 : SUM_ROWS_GROUP;
+        for (int64_t j = 0; j < n; j += V_LANES) {
+            v_f32 total = v_zero();
+            for (int64_t r = 0; r < rows; r++) total = v_add(total, take(x + (r0 + r) * ld + j, n - j));
+            put(y + j, v_add(total, take(y + j, n - j)), n - j);
+        }
+    }
+}
+
+static double log_sum_exp(int64_t n, const float *x) {
+    v_f32 most = v_set(-INFINITY);
+    int64_t i = 0;
+    for (; i + V_LANES <= n; i += V_LANES) most = v_max(v_load(x + i), most);    // a NaN is met again in the sum
+    if (i < n) most = v_max(v_select(v_first(n - i), v_load_n(x + i, n - i), most), most);
+    const float top = v_reduce_max(most);
+    double sum = 0;
+    for (int64_t begin = 0; begin < n; begin += SUM_BLOCK) {
+        const int64_t end = n - begin < SUM_BLOCK ? n : begin + SUM_BLOCK;
+        v_f32 even = v_zero(), odd = v_zero();
+        int64_t j = begin;
+        for (; j + 2 * V_LANES <= end; j += 2 * V_LANES) {
+            even = v_add(even, v_exp(v_sub(v_load(x + j), v_set(top))));
+            odd = v_add(odd, v_exp(v_sub(v_load(x + j + V_LANES), v_set(top))));
+        }
+        for (; j < end; j += V_LANES) {
+            const v_f32 e = v_exp(v_sub(take(x + j, end - j), v_set(top)));
+            even = v_add(even, v_select(v_first(end - j), e, v_zero()));
+        }
+        sum += (double)v_reduce_add(v_add(even, odd));
+    }
+    return (double)top + log(sum);
+}
+
+static void softmax_scaled(int64_t n, float *x, double log_sum, float scale) {
+    const v_f32 minus = v_set((float)log_sum), factor = v_set(scale);
+    for (int64_t j = 0; j < n; j += V_LANES) put(x + j, v_mul(factor, v_exp(v_sub(take(x + j, n - j), minus))), n - j);
+}
+
+// ---- optimizer ------------------------------------------------------------------------------------------------------
+
+// In f32 over runs of SUM_BLOCK elements, then in double; infinite where a square overflows f32 (a norm of 1e19).
+static double sum_squares(int64_t n, const float *x) {
+    double sum = 0;
+    for (int64_t begin = 0; begin < n; begin += SUM_BLOCK) {
+        const int64_t end = n - begin < SUM_BLOCK ? n : begin + SUM_BLOCK;
+        v_f32 total[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+        int64_t j = begin;
+        for (; j + 4 * V_LANES <= end; j += 4 * V_LANES) {
+            for (int i = 0; i < 4; i++) {
+                const v_f32 t = v_load(x + j + i * V_LANES);
+                total[i] = v_fma(t, t, total[i]);
+            }
+        }
+        for (; j < end; j += V_LANES) {
+            const v_f32 t = take(x + j, end - j);
+            total[0] = v_fma(t, t, total[0]);
+        }
+        sum += (double)v_reduce_add(v_add(v_add(total[0], total[1]), v_add(total[2], total[3])));
+    }
+    return sum;
+}
+
+static void adamw(int64_t n, const adamw_factors *f, float *value, const float *grad, float *m, float *v) {
+    const v_f32 keep = v_set(f->keep), scale = v_set(f->grad_scale), rest1 = v_set(f->rest1), beta2 = v_set(f->beta2);
+    const v_f32 rest2 = v_set(f->rest2), step = v_set(f->step_size), root = v_set(f->root_scale), epsilon = v_set(f->epsilon);
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        const int64_t left = n - j;
+        const v_f32 g = v_mul(scale, take(grad + j, left)), m_old = take(m + j, left);
+        const v_f32 m_new = v_fma(rest1, v_sub(g, m_old), m_old);
+        const v_f32 v_new = v_fma(v_mul(rest2, g), g, v_mul(beta2, take(v + j, left)));
+        const v_f32 bottom = v_fma(v_sqrt(v_new), root, epsilon);
+        put(m + j, m_new, left);
+        put(v + j, v_new, left);
+        put(value + j, v_fnma(step, v_div(m_new, bottom), v_mul(keep, take(value + j, left))), left);
+    }
+}
