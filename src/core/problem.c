@@ -153,6 +153,7 @@ static int64_t span_of(int64_t batch, problem_array a) {
 static bool rows_disjoint(int64_t batch, problem_array a) {
     int64_t size[] = {batch, a.heads, a.tokens}, stride[] = {a.stride.batch, a.stride.head, a.stride.token};
     int64_t reach = a.channels;
+    if (a.tokens == 0) return true;
     for (int done = 0; done < 3; done++) {
         int next = -1;
         for (int i = 0; i < 3; i++)

@@ -421,13 +421,15 @@ static void print_arrays(text_buffer *b, const heed_problem *p, pad_side pad) {
     if (p->with & HEED_SINKS) text_add(b, " sink");
 }
 
-static void print_numbers_of(text_buffer *b, const heed_problem *p) {
+// After a preset's name, what it could have set is said again: a later token may have overridden it.
+static void print_numbers_of(text_buffer *b, const heed_problem *p, bool after_preset) {
     static const char *const rules[] = {"zero", "nan", "mean", "mean_causal"};
+    if (p->align == HEED_BOTTOM_RIGHT && after_preset) text_add(b, " offset:bottom");
     if (p->align == HEED_TOP_LEFT) text_add(b, " offset:top");
     if (p->align == HEED_OFFSET) text_add(b, " offset:%lld", (long long)p->offset);
     if (p->scale != 0 && p->scale != 1 / sqrt((double)p->channels)) text_add(b, " scale:%.17g", p->scale);
     if (p->dropout != 0) text_add(b, " dropout:%.17g", p->dropout);
-    if (p->empty_row != HEED_EMPTY_ZERO) text_add(b, " empty:%s", rules[p->empty_row]);
+    if (p->empty_row != HEED_EMPTY_ZERO || after_preset) text_add(b, " empty:%s", rules[p->empty_row]);
     if (p->page_size > 0) text_add(b, " paged:%lld", (long long)p->page_size);
     if (p->ragged) text_add(b, " ragged");
 }
@@ -455,10 +457,11 @@ size_t problem_line_print(const problem_line *line, char *text, size_t bytes) {
         text_add(&b, " kv:%s", dtype_name(p->kv_dtype));
     print_edits(&b, p);
     print_arrays(&b, p, line->pad);
-    print_numbers_of(&b, p);
+    const bool preset_matters = line->preset != NULL && line->preset->refuses_mask_with_causal;
+    if (preset_matters) text_add(&b, " preset:%s", line->preset->name);
+    print_numbers_of(&b, p, preset_matters);
     if (line->layout_bshd) text_add(&b, " layout:bshd");
     if (p->pass == HEED_BACKWARD) text_add(&b, " grad");
-    if (line->preset != NULL && line->preset->refuses_mask_with_causal) text_add(&b, " preset:%s", line->preset->name);
     if (line->seed != 0) text_add(&b, " seed:%llu", (unsigned long long)line->seed);
     return b.length;
 }
