@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// One v_ function applied to one vector: how tests/simd.c reaches the functions of every instruction set.
+#pragma once
+
+#include <stdint.h>
+
+// Each row: the function and how it is called.
+enum { PROBE_UNARY, PROBE_BINARY, PROBE_TERNARY, PROBE_UNARY_MASK, PROBE_BINARY_MASK };
+
+typedef struct {
+    int lanes;
+    int (*count)(void);
+    const char *(*name)(int op);
+    int (*kind)(int op);
+    void (*run)(int op, const float *a, const float *b, const float *c, float *y);    // a mask comes out as 1 and 0
+    void (*load_n)(const float *from, int64_t n, float *y);
+    void (*store_n)(float *to, const float *x, int64_t n);
+    void (*load_bf16_n)(const uint16_t *from, int64_t n, float *y);
+    void (*store_bf16_n)(uint16_t *to, const float *x, int64_t n);
+    void (*load_bf16)(const uint16_t *from, float *y);
+    void (*store_bf16)(uint16_t *to, const float *x);
+    void (*first)(int64_t n, float *y);
+    void (*select)(const float *which, const float *yes, const float *no, float *y);    // which != 0
+    void (*masks)(const float *a, const float *b, float *both, float *either, float *not_a, int *any_a);    // a, b != 0
+    void (*split)(const float *t, float *fraction, float *whole);
+    void (*transpose)(float *square);    // lanes x lanes
+    float (*reduce_add)(const float *x);
+    float (*reduce_max)(const float *x);
+} simd_probe;
