@@ -50,14 +50,16 @@ static double distance(const float *a, const float *b, int n) {
     return most;
 }
 
-#define NEAR(a, b, n, what) \
-    do { const double d_ = distance(a, b, n); CHECK(d_ < 5e-6, "%s: %s: off by %g", under_test, what, d_); } while (0)
+static void near(const float *a, const float *b, int n, const char *what) {
+    const double d = distance(a, b, n);
+    CHECK(d < 5e-6, "%s: %s: off by %g", under_test, what, d);
+}
 
 static void weights_sum_to_one(arrays *x) {
     static float ones[S * DV];
     for (int i = 0; i < S * DV; i++) ones[i] = x->v[i] = 1;
     run("b1 h1 q70 d16/24 causal", x, 0, (heed_args){0});
-    NEAR(x->out, ones, S * DV, "with values of one, out is one");
+    near(x->out, ones, S * DV, "with values of one, out is one");
 }
 
 static void linear_in_v(arrays *x) {
@@ -68,7 +70,7 @@ static void linear_in_v(arrays *x) {
     for (int i = 0; i < S * DV; i++) y.v[i] = -3 * y.v[i];
     run("b1 h1 q70 d16/24 window:9,5", &y, 0, (heed_args){0});
     for (int i = 0; i < S * DV; i++) y.out[i] /= -3;
-    NEAR(x->out, y.out, S * DV, "out is linear in v");
+    near(x->out, y.out, S * DV, "out is linear in v");
 }
 
 static void keys_commute(arrays *x) {
@@ -81,7 +83,7 @@ static void keys_commute(arrays *x) {
     }
     run("b1 h1 q70 d16/24", x, 0, (heed_args){0});
     run("b1 h1 q70 d16/24", &y, 0, (heed_args){0});
-    NEAR(x->out, y.out, S * DV, "the order of unmasked keys does not matter");
+    near(x->out, y.out, S * DV, "the order of unmasked keys does not matter");
 }
 
 // out = (e^lse1 out1 + e^lse2 out2) / (e^lse1 + e^lse2)
@@ -97,7 +99,7 @@ static void splits_merge(arrays *x) {
         for (int c = 0; c < DV; c++)
             left.out[i * DV + c] = (float)(share * (double)left.out[i * DV + c] + (1 - share) * (double)right.out[i * DV + c]);
     }
-    NEAR(x->out, left.out, S * DV, "two halves merged by lse give the whole");
+    near(x->out, left.out, S * DV, "two halves merged by lse give the whole");
 }
 
 static void equal_keys_average(arrays *x) {
@@ -111,7 +113,7 @@ static void equal_keys_average(arrays *x) {
             mean[i * DV + c] = (float)sum;
         }
     run("b1 h1 q70 d16/24", x, 0, (heed_args){0});
-    NEAR(x->out, mean, S * DV, "equal keys give the mean of v");
+    near(x->out, mean, S * DV, "equal keys give the mean of v");
 }
 
 static void constants_cancel(arrays *x) {
@@ -122,9 +124,9 @@ static void constants_cancel(arrays *x) {
     for (int i = 0; i < S; i++) bias[i] = 3.25f + (float)(i % 5);
     run("b1 h1 q70 d16/24 causal", x, 0, (heed_args){0});
     run("b1 h1 q70 d16/24 causal bias:q", &y, 0, (heed_args){.bias = bias});
-    NEAR(x->out, y.out, S * DV, "a constant added to a row's scores changes nothing");
+    near(x->out, y.out, S * DV, "a constant added to a row's scores changes nothing");
     for (int i = 0; i < S; i++) y.lse[i] -= bias[i];
-    NEAR(x->lse, y.lse, S, "but lse, by that constant");
+    near(x->lse, y.lse, S, "but lse, by that constant");
 }
 
 // out with a sink = out without it * sigmoid(lse without it - sink)
@@ -136,13 +138,15 @@ static void sinks_shrink(arrays *x) {
     run("b1 h1 q70 d16/24 causal", x, 0, (heed_args){0});
     run("b1 h1 q70 d16/24 causal sink", &y, 0, (heed_args){.sinks = &sink});
     for (int i = 0; i < S; i++)
-        for (int c = 0; c < DV; c++) x->out[i * DV + c] = (float)((double)x->out[i * DV + c] / (1 + exp((double)sink - (double)x->lse[i])));
-    NEAR(x->out, y.out, S * DV, "a sink multiplies by sigmoid(lse - sink)");
+        for (int c = 0; c < DV; c++)
+            x->out[i * DV + c] = (float)((double)x->out[i * DV + c] / (1 + exp((double)sink - (double)x->lse[i])));
+    near(x->out, y.out, S * DV, "a sink multiplies by sigmoid(lse - sink)");
 }
 
 int main(void) {
     static arrays x;
-    void (*const identities[])(arrays *) = {weights_sum_to_one, linear_in_v, keys_commute, splits_merge, equal_keys_average, constants_cancel, sinks_shrink};
+    void (*const identities[])(arrays *) = {weights_sum_to_one, linear_in_v,      keys_commute, splits_merge,
+                                            equal_keys_average, constants_cancel, sinks_shrink};
     for (const heed_impl *const *impl = heed_impls; *impl != NULL; impl++) {
         if ((*impl)->pass != HEED_FORWARD) continue;
         under_test = (*impl)->name;

@@ -58,7 +58,8 @@ static void check_masks(const char *text, const heed_mask *own, random_stream *r
     for (int n = 0; n < 60; n++) {
         const int64_t b = (int64_t)random_below(r, (uint64_t)d.problem.batch);
         const edit_sequence s = edit_begin(&d.problem, &d.args, b);
-        edit_rect rect = {.head = (int64_t)random_below(r, (uint64_t)d.problem.heads), .row0 = (int64_t)random_below(r, (uint64_t)d.problem.queries),
+        edit_rect rect = {.head = (int64_t)random_below(r, (uint64_t)d.problem.heads),
+                          .row0 = (int64_t)random_below(r, (uint64_t)d.problem.queries),
                           .key0 = (int64_t)random_below(r, (uint64_t)d.problem.keys)};
         rect.rows = 1 + (int64_t)random_below(r, (uint64_t)int64_min(SIDE, d.problem.queries - rect.row0));
         rect.keys = 1 + (int64_t)random_below(r, SIDE);    // may pass the last key, as a last tile does
@@ -91,12 +92,14 @@ static void check_score(const score_row *row, const char *text) {
         float y = (float)x;
         const double right = row->kind->value(score, rect.first, (double)y), step = 1e-5;
         const double slope = row->kind->slope(score, rect.first, x);
-        const double difference = (row->kind->value(score, rect.first, x + step) - row->kind->value(score, rect.first, x - step)) / (2 * step);
+        const double difference =
+            (row->kind->value(score, rect.first, x + step) - row->kind->value(score, rect.first, x - step)) / (2 * step);
         CHECK(fabs(slope - difference) < 1e-7, "%s: slope at %g is %g, differences say %g", text, x, slope, difference);
         if (row->kind->tile == NULL) continue;
         row->kind->tile(score, &rect, &y, 1);
         // Half an ulp each for 1 / cap, its product with x, the last product; tanh one and a half: three ulps.
-        CHECK(fabs((double)y - right) <= 3 * 0x1p-23 * fabs(right), "%s: tile at %g is %.9g, value says %.9g", text, x, (double)y, right);
+        CHECK(fabs((double)y - right) <= 3 * 0x1p-23 * fabs(right), "%s: tile at %g is %.9g, value says %.9g", text, x, (double)y,
+              right);
     }
     if (row->kind->tile == NULL) return;
     float nan = NAN;
@@ -104,12 +107,18 @@ static void check_score(const score_row *row, const char *text) {
     CHECK(isnan(nan), "%s: NaN stays NaN", text);
 }
 
-// Each word of an examples string.
-#define FOR_EACH_WORD(word, examples) \
-    for (char all_[256], *rest_ = NULL, *word = (snprintf(all_, sizeof all_, "%s", examples), strtok_r(all_, " ", &rest_)); word != NULL; \
-         word = strtok_r(NULL, " ", &rest_))
+// The next word of an examples string; false at the end.
+static bool next_word(const char **examples, char word[64]) {
+    *examples += strspn(*examples, " ");
+    const size_t n = strcspn(*examples, " ");
+    snprintf(word, 64, "%.*s", (int)n, *examples);
+    *examples += n;
+    return n > 0;
+}
+
 
 int main(void) {
+    char word[64];
     random_stream r = random_of(3, 0);
     static const char *const around[] = {"", " offset:top", " offset:5", " pad:left", " pad:right", " count:rand", " docs", " mask",
                                          " mask:b,k", " bias", " docs pad:left mask:q,k"};
@@ -120,7 +129,7 @@ int main(void) {
         check_masks(text, NULL, &r);
         check_masks(text, &(heed_mask){.kind = &checkered}, &r);
         for (const mask_row *row = mask_rows; row->name != NULL; row++)
-            FOR_EACH_WORD(word, row->examples) {
+            for (const char *rest = row->examples; next_word(&rest, word);) {
                 snprintf(text, sizeof text, "%s %s%s", sizes, word, around[i]);
                 check_masks(text, NULL, &r);
                 check_masks(text, &(heed_mask){.kind = &checkered}, &r);
@@ -128,6 +137,6 @@ int main(void) {
     }
     check_classify_matters();
     for (const score_row *row = score_rows; row->name != NULL; row++)
-        FOR_EACH_WORD(word, row->examples) check_score(row, word);
+        for (const char *rest = row->examples; next_word(&rest, word);) check_score(row, word);
     return test_end();
 }

@@ -32,7 +32,8 @@ static double moved(const function *f, float *at) {
     return (above - below) / ((double)up - (double)down);
 }
 
-static void check_array(const function *f, const char *text, const char *name, const void *array, const double *gradient, int64_t n) {
+static void check_array(const function *f, const char *text, const char *name, const void *array, const double *gradient,
+                        int64_t n) {
     if (gradient == NULL) return;
     double most = 1e-3;
     for (int64_t i = 0; i < n; i++) most = fmax(most, fabs(gradient[i]));
@@ -74,10 +75,21 @@ static void check_gradients(const char *text) {
 
 int main(void) {
     static const char *const texts[] = {
-        "b1 h1 q5 d4 grad", "b2 h4/2 q9 k12 d8/5 causal grad", "b1 h2 q8 d4 causal sink grad", "b1 h2 q8 d4 window:2 softcap:2 grad",
-        "b1 h2 q8 d4 causal alibi grad", "b2 h2 q6 d4 bias grad", "b2 h2 q6 d4 bias:h,k grad", "b2 h2 q6 d4 softcap:1.5 alibi bias:q,k bias-first sink grad",
-        "b2 h2 q7 d4 mask pad:left grad", "b3 h2 q7 d4 causal pad:left empty:mean grad seed:3", "b3 h2 q7 d4 causal pad:left empty:mean_causal grad seed:3",
-        "b1 h2 q12 d4 docs causal grad", "b2 h2 q6 k9 d4 count:rand sink grad", "b1 h1 q6 d4 scale:1.7 prefix:3 grad", "b2 h3 q5 d6 pad:right sink grad",
+        "b1 h1 q5 d4 grad",
+        "b2 h4/2 q9 k12 d8/5 causal grad",
+        "b1 h2 q8 d4 causal sink grad",
+        "b1 h2 q8 d4 window:2 softcap:2 grad",
+        "b1 h2 q8 d4 causal alibi grad",
+        "b2 h2 q6 d4 bias grad",
+        "b2 h2 q6 d4 bias:h,k grad",
+        "b2 h2 q6 d4 softcap:1.5 alibi bias:q,k bias-first sink grad",
+        "b2 h2 q7 d4 mask pad:left grad",
+        "b3 h2 q7 d4 causal pad:left empty:mean grad seed:3",
+        "b3 h2 q7 d4 causal pad:left empty:mean_causal grad seed:3",
+        "b1 h2 q12 d4 docs causal grad",
+        "b2 h2 q6 k9 d4 count:rand sink grad",
+        "b1 h1 q6 d4 scale:1.7 prefix:3 grad",
+        "b2 h3 q5 d6 pad:right sink grad",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) check_gradients(texts[i]);
     return test_end();

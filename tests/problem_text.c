@@ -42,6 +42,58 @@ static void check_wrong(const char *text, const char *names) {
     CHECK(memcmp(&before, &problem, sizeof problem) == 0, "'%s' was refused, but the problem was written", text);
 }
 
+// What is wrong, and a word that the sentence must hold.
+static const struct { const char *text, *names;
+} wrong[] = {
+    {"", "bN"},
+    {"b1 h1 q4", "dN"},
+    {"b1 h0 q4 d8", "h0"},
+    {"b1 h6/4 q4 d8", "multiple"},
+    {"b1 h1 q4 d0", "d0"},
+    {"b-1 h1 q4 d8", "b-1"},
+    {"b1 h1 q99999999999 d8", "q99999999999"},
+    {"b1 h1 q999999999999999999999 d8", "q99999"},
+    {"b1 h1 q4 d8/0", "d8/0"},
+    {"b1 b2 h1 q4 d8", "twice"},
+    {"b2147483647 h2147483647 q2147483647 d2147483647", "elements"},
+    {"b1 h1 q4 d8 causl", "causal"},
+    {"b1 h1 q4 d8 scale:0", "scale:0"},
+    {"b1 h1 q4 d8 scale:nan", "scale:nan"},
+    {"b1 h1 q4 d8 window:-5", "window:-5"},
+    {"b1 h1 q4 d8 window:5,-3", "window:5,-3"},
+    {"b1 h1 q4 d8 window", "window"},
+    {"b1 h1 q4 d8 window:1,2,3", "window:1,2,3"},
+    {"b1 h1 q4 d8 softcap:0", "softcap:0"},
+    {"b1 h1 q4 d8 softcap:-5", "softcap"},
+    {"b1 h1 q4 d8 softcap:inf", "softcap"},
+    {"b1 h1 q4 d8 causal prefix:3", "prefix"},
+    {"b1 h1 q4 d8 causal causal", "twice"},
+    {"b1 h1 q4 d8 causal:top offset:3", "offset"},
+    {"b1 h1 q4 d8 int8", "int8"},
+    {"b1 h1 q4 d8 bf16 f32", "twice"},
+    {"b1 h1 q4 d8 bias:x", "bias:x"},
+    {"b1 h1 q4 d8 bias:b,", "bias:b,"},
+    {"b1 h1 q4 d8 bias:", "bias:"},
+    {"b1 h1 q4 d8 bias-first", "BIAS_FIRST"},
+    {"b1 h1 q4 d8 pad:up", "pad:up"},
+    {"b1 h1 q4 d8 dropout:1", "dropout:1"},
+    {"b1 h1 q4 d8 dropout:-1", "dropout"},
+    {"b1 h1 q4 d8 paged:0", "paged:0"},
+    {"b1 h1 q4 d8 preset:trch", "torch"},
+    {"b1 h1 q4 d8 preset:torch causal mask", "preset torch"},
+    {"b1 h1 q4 d8 preset:cudnn", "cudnn"},
+    {"b1 h1 q4 d8 rope:half", "rope"},
+    {"b1 h1 q4 d8 seed:-1", "seed:-1"},
+    {"b1 h1 q4 d8 empty:none", "empty:none"},
+    {"b1 h1 q4 d8 kv:int8 grad", "int8"},
+    {"b1 h1 q4 d8 offset:9999999999999999", "offset"},
+    {"b1 h1 q4 d8 sink:1", "sink:1"},
+    {"b1 h1 q4x d8", "q4x"},
+    {"b1 h1/ q4 d8", "h1/"},
+    {"b1 h1 q4/2 d8", "q4/2"},
+    {"b1 h1 q0x10 d8", "q0x10"},
+};
+
 int main(void) {
     random_stream r = random_of(5, 0);
     for (int i = 0; i < 3000; i++) {
@@ -49,23 +101,16 @@ int main(void) {
         drawn_random_text(&r, 300, text, sizeof text);
         check_round_trip(text);
     }
-    static const char *const valid[] = {"b1 h32/8 q1 k8192 d128 bf16 causal sink", "b1 h1 q5 k0 d8", "b1 h2 q4 d8 f16 kv:int8 paged:16 count:rand",
-                                        "b2 h2 q4 d8 ragged dropout:0.125", "b1 h1 q4 d8 causal:top", "b1 h1 q4 d8 preset:mps_pre28 causal pad:left",
-                                        "b1 h1 q4 d8 offset:bottom preset:torch", "b0 h1 q0 d1", "b1 h1 q4 d8 bias:h,k bf16 scale:-0.333333333333333"};
+    static const char *const valid[] = {"b1 h32/8 q1 k8192 d128 bf16 causal sink",
+                                        "b1 h1 q5 k0 d8",
+                                        "b1 h2 q4 d8 f16 kv:int8 paged:16 count:rand",
+                                        "b2 h2 q4 d8 ragged dropout:0.125",
+                                        "b1 h1 q4 d8 causal:top",
+                                        "b1 h1 q4 d8 preset:mps_pre28 causal pad:left",
+                                        "b1 h1 q4 d8 offset:bottom preset:torch",
+                                        "b0 h1 q0 d1",
+                                        "b1 h1 q4 d8 bias:h,k bf16 scale:-0.333333333333333"};
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++) check_round_trip(valid[i]);
-    static const struct { const char *text, *names; } wrong[] = {
-        {"", "bN"}, {"b1 h1 q4", "dN"}, {"b1 h0 q4 d8", "h0"}, {"b1 h6/4 q4 d8", "multiple"}, {"b1 h1 q4 d0", "d0"}, {"b-1 h1 q4 d8", "b-1"},
-        {"b1 h1 q99999999999 d8", "q99999999999"}, {"b1 h1 q999999999999999999999 d8", "q99999"}, {"b1 h1 q4 d8/0", "d8/0"}, {"b1 b2 h1 q4 d8", "twice"},
-        {"b2147483647 h2147483647 q2147483647 d2147483647", "elements"}, {"b1 h1 q4 d8 causl", "causal"}, {"b1 h1 q4 d8 scale:0", "scale:0"},
-        {"b1 h1 q4 d8 scale:nan", "scale:nan"}, {"b1 h1 q4 d8 window:-5", "window:-5"}, {"b1 h1 q4 d8 window:5,-3", "window:5,-3"}, {"b1 h1 q4 d8 window", "window"},
-        {"b1 h1 q4 d8 window:1,2,3", "window:1,2,3"}, {"b1 h1 q4 d8 softcap:0", "softcap:0"}, {"b1 h1 q4 d8 softcap:-5", "softcap"}, {"b1 h1 q4 d8 softcap:inf", "softcap"},
-        {"b1 h1 q4 d8 causal prefix:3", "prefix"}, {"b1 h1 q4 d8 causal causal", "twice"}, {"b1 h1 q4 d8 causal:top offset:3", "offset"}, {"b1 h1 q4 d8 int8", "int8"},
-        {"b1 h1 q4 d8 bf16 f32", "twice"}, {"b1 h1 q4 d8 bias:x", "bias:x"}, {"b1 h1 q4 d8 bias:b,", "bias:b,"}, {"b1 h1 q4 d8 bias:", "bias:"}, {"b1 h1 q4 d8 bias-first", "BIAS_FIRST"},
-        {"b1 h1 q4 d8 pad:up", "pad:up"}, {"b1 h1 q4 d8 dropout:1", "dropout:1"}, {"b1 h1 q4 d8 dropout:-1", "dropout"}, {"b1 h1 q4 d8 paged:0", "paged:0"}, {"b1 h1 q4 d8 preset:trch", "torch"},
-        {"b1 h1 q4 d8 preset:torch causal mask", "preset torch"}, {"b1 h1 q4 d8 preset:cudnn", "cudnn"}, {"b1 h1 q4 d8 rope:half", "rope"}, {"b1 h1 q4 d8 seed:-1", "seed:-1"},
-        {"b1 h1 q4 d8 empty:none", "empty:none"}, {"b1 h1 q4 d8 kv:int8 grad", "int8"}, {"b1 h1 q4 d8 offset:9999999999999999", "offset"}, {"b1 h1 q4 d8 sink:1", "sink:1"},
-        {"b1 h1 q4x d8", "q4x"}, {"b1 h1/ q4 d8", "h1/"}, {"b1 h1 q4/2 d8", "q4/2"}, {"b1 h1 q0x10 d8", "q0x10"},
-    };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) check_wrong(wrong[i].text, wrong[i].names);
     static char endless[8000];
     memset(endless, 'b', sizeof endless - 1);
@@ -76,6 +121,7 @@ int main(void) {
     char small[8];
     heed_problem p;
     heed_problem_parse(&p, "b1 h1 q4 d8 causal", NULL);
-    CHECK(heed_problem_print(&p, small, sizeof small) == strlen("b1 h1 q4 d8 causal") && strcmp(small, "b1 h1 q") == 0, "print is cut as snprintf cuts");
+    CHECK(heed_problem_print(&p, small, sizeof small) == strlen("b1 h1 q4 d8 causal") && strcmp(small, "b1 h1 q") == 0,
+          "print is cut as snprintf cuts");
     return test_end();
 }

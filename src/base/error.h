@@ -9,3 +9,6 @@ heed_status error_set(heed_error *error, heed_status status, const char *format,
 
 // Puts "context: " before the sentence that is there already, and returns its status.
 heed_status error_within(heed_error *error, heed_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+// The form of every check at the boundary; expects `heed_error *error` in scope.
+#define INVALID_UNLESS(condition, ...) do { if (!(condition)) return error_set(error, HEED_INVALID, __VA_ARGS__); } while (0)

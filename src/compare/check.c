@@ -67,7 +67,9 @@ static void give_forward(check_case *c) {
     for (int64_t at = 0, n = size_of(&d->problem, LSE); at < n; at++) d->args.lse[at] = (float)c->reference.lse[at];
 }
 
-static int64_t wanted_size(const heed_problem *p, int which) { return p->pass == HEED_FORWARD && which >= DQ ? 0 : size_of(p, which); }
+static int64_t wanted_size(const heed_problem *p, int which) {
+    return p->pass == HEED_FORWARD && which >= DQ ? 0 : size_of(p, which);
+}
 
 static void take_results(const heed_problem *p, char **at, ref_results *r) {
     for (int which = 0; which < CHECK_OUTPUTS; which++) {
@@ -153,7 +155,8 @@ heed_status check_run(check_case *c, const heed_choice *choice, check_report *re
     heed_args args = c->data.args;
     args.workspace_bytes = heed_workspace_bytes(plan);
     args.workspace = memory_take(args.workspace_bytes);
-    if (args.workspace == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a workspace of %zu bytes", args.workspace_bytes);
+    if (args.workspace == NULL)
+        status = error_set(error, HEED_NO_MEMORY, "no memory for a workspace of %zu bytes", args.workspace_bytes);
     drawn_reset_outputs(&c->data);
     if (status == HEED_OK) status = heed_run(plan, &args, error);
     *report = (check_report){.implementation = heed_plan_implementation(plan), .cpu = heed_plan_cpu(plan), .pass = true};

@@ -164,7 +164,8 @@ void drawn_reset_outputs(drawn *d) {
                              d->problem.pass == HEED_FORWARD ? (void *)d->args.lse : NULL};
     for (int i = 0; i < d->blocks; i++)
         for (size_t j = 0; j < sizeof outputs / sizeof *outputs; j++)
-            if (outputs[j] != NULL && outputs[j] == (char *)d->block[i] + GUARD_BYTES) memset((char *)d->block[i] + GUARD_BYTES, SENTINEL, d->bytes[i]);
+            if (outputs[j] != NULL && outputs[j] == (char *)d->block[i] + GUARD_BYTES)
+                memset((char *)d->block[i] + GUARD_BYTES, SENTINEL, d->bytes[i]);
 }
 
 // ---- Poison -------------------------------------------------------------------------------------------------------
@@ -210,7 +211,8 @@ static void poison_bias(const drawn *d, const edit_sequence *s, int64_t b, int64
     for (int64_t i = 0; i < p->queries; i++)
         for (int64_t j = 0; j < p->keys; j++)
             if (j >= s->n_key || !edit_visible(s, head, i, j))
-                dtype_store(p->bias_dtype, (void *)(uintptr_t)d->args.bias, b * stride.batch + head * stride.head + i * stride.query + j * stride.key, NAN);
+                dtype_store(p->bias_dtype, (void *)(uintptr_t)d->args.bias,
+                            b * stride.batch + head * stride.head + i * stride.query + j * stride.key, NAN);
 }
 
 void drawn_poison(drawn *d) {
@@ -229,13 +231,20 @@ void drawn_poison(drawn *d) {
 
 // ---- Random texts -------------------------------------------------------------------------------------------------
 
-static const char *pick(random_stream *r, const char *const *words, size_t n) { return words[random_below(r, n)]; }
-#define PICK(r, ...) pick(r, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+// One of the choices, which '|' separates, appended.
+static void add_one_of(random_stream *r, text_buffer *b, const char *choices) {
+    size_t n = 1;
+    for (const char *c = choices; *c != 0; c++) n += *c == '|';
+    const char *choice = choices;
+    for (uint64_t skip = random_below(r, n); skip > 0; skip--) choice = strchr(choice, '|') + 1;
+    text_add(b, "%.*s", (int)strcspn(choice, "|"), choice);
+}
 
 // Sizes near the edges of tiles, primes, one; now and then anything.
 static int64_t random_size(random_stream *r, int64_t most) {
     static const int64_t edges[] = {1, 2, 3, 7, 15, 16, 17, 31, 48, 63, 64, 65, 96, 97, 127, 128, 129, 191, 255, 256, 257, 300};
-    const int64_t size = random_below(r, 3) == 0 ? 1 + (int64_t)random_below(r, (uint64_t)most) : edges[random_below(r, sizeof edges / sizeof *edges)];
+    const int64_t size = random_below(r, 3) == 0 ? 1 + (int64_t)random_below(r, (uint64_t)most)
+                                                 : edges[random_below(r, sizeof edges / sizeof *edges)];
     return int64_min(size, most);
 }
 
@@ -247,30 +256,30 @@ static void add_sizes(random_stream *r, int64_t most, bool documents, text_buffe
     text_add(b, " q%lld", (long long)queries);
     if (random_below(r, 2)) text_add(b, " k%lld", (long long)(random_size(r, most) + (documents ? queries : 0)));
     else if (!documents && random_below(r, 40) == 0) text_add(b, " k0");
-    text_add(b, " d%s", PICK(r, "64", "1", "8", "16", "20", "33", "64", "80", "128"));
-    if (random_below(r, 4) == 0) text_add(b, "/%s", PICK(r, "1", "16", "40", "64", "96", "130"));
+    add_one_of(r, b, " d64| d1| d8| d16| d20| d33| d64| d80| d128");
+    if (random_below(r, 4) == 0) add_one_of(r, b, "/1|/16|/40|/64|/96|/130");
 }
 
 void drawn_random_text(random_stream *r, int64_t size, char *text, size_t bytes) {
     text_buffer b = {.text = text, .bytes = bytes};
     const bool documents = random_below(r, 6) == 0;
     add_sizes(r, size, documents, &b);
-    text_add(&b, "%s", PICK(r, "", "", " bf16"));
-    text_add(&b, "%s", PICK(r, "", "", "", " causal", " causal", " causal", " prefix:5", " causal window:7", " window:3,2", " window:20,-1",
-                            " causal window:64", " window:0,0", " prefix:70 window:40"));
-    text_add(&b, "%s", PICK(r, "", "", "", " softcap:5", " softcap:30.5"));
-    text_add(&b, "%s", PICK(r, "", "", "", "", " alibi"));
-    text_add(&b, "%s", PICK(r, "", "", "", "", " bias", " bias:h,q,k", " bias:b,k", " bias:q"));
+    add_one_of(r, &b, "|| bf16");
+    add_one_of(r, &b, "||| causal| causal| causal| prefix:5| causal window:7| window:3,2| window:20,-1| causal window:64"
+                      "| window:0,0| prefix:70 window:40");
+    add_one_of(r, &b, "||| softcap:5| softcap:30.5");
+    add_one_of(r, &b, "|||| alibi");
+    add_one_of(r, &b, "|||| bias| bias:h,q,k| bias:b,k| bias:q");
     if ((strstr(text, "bias") != NULL || strstr(text, "alibi") != NULL) && random_below(r, 3) == 0) text_add(&b, " bias-first");
-    text_add(&b, "%s", PICK(r, "", "", "", "", " mask", " mask:b,k", " mask:q,k", " mask:h,q"));
-    text_add(&b, "%s", PICK(r, "", "", "", " pad:left", " pad:right"));
+    add_one_of(r, &b, "|||| mask| mask:b,k| mask:q,k| mask:h,q");
+    add_one_of(r, &b, "||| pad:left| pad:right");
     if (documents) text_add(&b, " docs");
-    else text_add(&b, "%s", PICK(r, "", "", "", " offset:top", " offset:3", " offset:-4"));
-    text_add(&b, "%s", PICK(r, "", "", "", "", " count:rand"));
-    text_add(&b, "%s", PICK(r, "", "", "", " sink"));
-    text_add(&b, "%s", PICK(r, "", "", "", "", " scale:0.3", " scale:-0.1", " scale:2"));
-    text_add(&b, "%s", PICK(r, "", "", "", "", " empty:nan", " empty:mean", " empty:mean_causal"));
-    text_add(&b, "%s", PICK(r, "", "", " layout:bshd"));
-    text_add(&b, "%s", PICK(r, "", " grad"));
+    else add_one_of(r, &b, "||| offset:top| offset:3| offset:-4");
+    add_one_of(r, &b, "|||| count:rand");
+    add_one_of(r, &b, "||| sink");
+    add_one_of(r, &b, "|||| scale:0.3| scale:-0.1| scale:2");
+    add_one_of(r, &b, "|||| empty:nan| empty:mean| empty:mean_causal");
+    add_one_of(r, &b, "|| layout:bshd");
+    add_one_of(r, &b, "| grad");
     text_add(&b, " seed:%d", (int)random_below(r, 1000000));
 }

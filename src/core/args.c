@@ -6,8 +6,6 @@
 #include "core/edit.h"
 #include "core/problem.h"
 
-#define INVALID_UNLESS(condition, ...) do { if (!(condition)) return error_set(error, HEED_INVALID, __VA_ARGS__); } while (0)
-
 // An array of the call as bytes: where it begins, how its places are laid out. Plain arrays have no dimensions.
 typedef struct { const char *name; const char *at; int64_t bytes; int64_t inner; int64_t size[3], stride[3]; bool written; } region;
 
@@ -60,9 +58,10 @@ static heed_status check_overlap(const regions *all, heed_error *error) {
     for (int i = 0; i < all->n; i++)
         for (int j = 0; j < i; j++) {
             const region *a = &all->list[i], *b = &all->list[j];
-            if ((!a->written && !b->written) || a->at + a->bytes <= b->at || b->at + b->bytes <= a->at || interleaved(a, b)) continue;
-            return error_set(error, HEED_INVALID, "%s overlaps %s; what is written may overlap nothing", a->written ? a->name : b->name,
-                             a->written ? b->name : a->name);
+            if ((!a->written && !b->written) || a->at + a->bytes <= b->at || b->at + b->bytes <= a->at || interleaved(a, b))
+                continue;
+            return error_set(error, HEED_INVALID, "%s overlaps %s; what is written may overlap nothing",
+                             a->written ? a->name : b->name, a->written ? b->name : a->name);
         }
     return HEED_OK;
 }
@@ -81,8 +80,10 @@ static heed_status check_given(const heed_problem *p, const heed_args *a, heed_e
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++) {
         const bool with = (p->with & optional[i].bit) != 0;
         const bool needed = with && !(p->keys == 0 && optional[i].bit & (HEED_BIAS | HEED_MASK | HEED_DOCUMENTS));
-        INVALID_UNLESS(!needed || optional[i].given != NULL, "%s is NULL, but the problem has %s", optional[i].name, optional[i].flag);
-        INVALID_UNLESS(with || optional[i].given == NULL, "%s is given, but the problem has no %s", optional[i].name, optional[i].flag);
+        INVALID_UNLESS(!needed || optional[i].given != NULL, "%s is NULL, but the problem has %s", optional[i].name,
+                       optional[i].flag);
+        INVALID_UNLESS(with || optional[i].given == NULL, "%s is given, but the problem has no %s", optional[i].name,
+                       optional[i].flag);
     }
     INVALID_UNLESS(a->dsinks == NULL || p->with & HEED_SINKS, "dsinks is given, but the problem has no HEED_SINKS");
     INVALID_UNLESS(a->dslopes == NULL || p->with & HEED_SLOPES, "dslopes is given, but the problem has no HEED_SLOPES");
@@ -109,7 +110,8 @@ static heed_status check_pointers(const heed_problem *p, const heed_args *a, hee
         {"dsinks", a->dsinks, 4, false}, {"dslopes", a->dslopes, 4, false},
     };
     for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
-        const heed_status status = check_pointer(pointers[i].name, pointers[i].at, pointers[i].alignment, pointers[i].needed, error);
+        const heed_status status =
+            check_pointer(pointers[i].name, pointers[i].at, pointers[i].alignment, pointers[i].needed, error);
         if (status != HEED_OK) return status;
     }
     return HEED_OK;
@@ -118,8 +120,8 @@ static heed_status check_pointers(const heed_problem *p, const heed_args *a, hee
 static heed_status check_sequence(const heed_problem *p, const heed_args *a, int64_t b, heed_error *error) {
     const long long at = (long long)b;
     if (p->with & HEED_KEY_COUNT)
-        INVALID_UNLESS(a->key_count[b] >= 0 && a->key_count[b] <= p->keys, "key_count[%lld] is %d; it must be 0 to keys, which is %lld",
-                       at, a->key_count[b], (long long)p->keys);
+        INVALID_UNLESS(a->key_count[b] >= 0 && a->key_count[b] <= p->keys,
+                       "key_count[%lld] is %d; it must be 0 to keys, which is %lld", at, a->key_count[b], (long long)p->keys);
     const edit_sequence s = edit_begin(p, a, b);
     if (p->with & HEED_KEY_RANGE) {
         const int32_t first = a->key_range[2 * b], end = a->key_range[2 * b + 1];

@@ -15,13 +15,18 @@ static const char *wanted(const heed_choice *choice) {
 static heed_status unknown_implementation(const char *name, heed_error *error) {
     const char *names[HEED_REPORT_LINES * 2];
     size_t n = 0;
-    for (const heed_impl *const *impl = heed_impls; *impl != NULL && n < sizeof names / sizeof *names; impl++) names[n++] = (*impl)->name;
+    for (const heed_impl *const *impl = heed_impls; *impl != NULL && n < sizeof names / sizeof *names; impl++)
+        names[n++] = (*impl)->name;
     const char *nearest = text_nearest(name, names, n);
-    if (nearest != NULL) return error_set(error, HEED_INVALID, "implementation '%.60s' is unknown; did you mean %s?", name, nearest);
+    if (nearest != NULL)
+        return error_set(error, HEED_INVALID, "implementation '%.60s' is unknown; did you mean %s?", name, nearest);
     return error_set(error, HEED_INVALID, "implementation '%.60s' is unknown; `heed list` names them", name);
 }
 
-heed_status dispatch_choose(const heed_problem *p, const heed_machine *machine, const heed_choice *choice, const heed_impl **chosen, heed_error *error) {
+static const char no_pass[] = "the pass it asks for is not built";
+
+heed_status dispatch_choose(const heed_problem *p, const heed_machine *machine, const heed_choice *choice,
+                            const heed_impl **chosen, heed_error *error) {
     const char *name = wanted(choice);
     const heed_impl *best = NULL;
     heed_refusal refusal = NULL;
@@ -42,10 +47,10 @@ heed_status dispatch_choose(const heed_problem *p, const heed_machine *machine, 
     }
     *chosen = best;
     if (best != NULL) return HEED_OK;
-    if (name == NULL) return error_set(error, HEED_REFUSED, "no implementation accepts this problem: %s", refusal);
+    if (name == NULL)
+        return error_set(error, HEED_REFUSED, "no implementation accepts this problem: %s", refusal == NULL ? no_pass : refusal);
     if (!known) return unknown_implementation(name, error);
-    if (refusal == NULL) refusal = "it has no such pass";
-    return error_set(error, HEED_REFUSED, "%s refuses: %s", name, refusal);
+    return error_set(error, HEED_REFUSED, "%s refuses: %s", name, refusal == NULL ? no_pass : refusal);
 }
 
 // Predicted time of the whole problem. Sequences share the workers as far as there are heads and sequences to share.

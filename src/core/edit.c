@@ -34,10 +34,17 @@ static heed_rect rect_of(const edit_sequence *s, edit_rect r) {
     return (heed_rect){.first = position_of(s, r.head, r.row0, r.key0), .rows = r.rows, .keys = r.keys};
 }
 
-#define FOR_EACH_MASK(mask, problem) \
-    for (const heed_mask *mask = (problem)->mask; mask < (problem)->mask + HEED_EDITS && mask->kind != NULL; mask++)
-#define FOR_EACH_SCORE(score, problem) \
-    for (const heed_score *score = (problem)->score; score < (problem)->score + HEED_EDITS && score->kind != NULL; score++)
+static int n_masks(const heed_problem *p) {
+    int n = 0;
+    while (n < HEED_EDITS && p->mask[n].kind != NULL) n++;
+    return n;
+}
+
+static int n_scores(const heed_problem *p) {
+    int n = 0;
+    while (n < HEED_EDITS && p->score[n].kind != NULL) n++;
+    return n;
+}
 
 // ---- The arrays ---------------------------------------------------------------------------------------------------
 
@@ -68,7 +75,7 @@ static void interval_of_row(const edit_sequence *s, int64_t head, int64_t row, i
     const heed_pos at = position_of(s, head, row, 0);
     *first = s->first_valid;
     *end = s->end_valid;
-    FOR_EACH_MASK(mask, s->problem) {
+    for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++) {
         if (mask->kind->keys_of_row == NULL) continue;
         int64_t mask_first, mask_end;
         mask->kind->keys_of_row(mask, at, &mask_first, &mask_end);
@@ -94,7 +101,7 @@ void edit_key_bounds(const edit_sequence *s, int64_t head, int64_t row0, int64_t
 // Nothing but intervals hides keys.
 static bool only_intervals(const edit_sequence *s) {
     if (s->args != NULL && s->problem->with & (HEED_MASK | HEED_DOCUMENTS)) return false;
-    FOR_EACH_MASK(mask, s->problem)
+    for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++)
         if (mask->kind->keys_of_row == NULL) return false;
     return true;
 }
@@ -159,7 +166,7 @@ static heed_rect_class classify_mask_array(const edit_sequence *s, edit_rect r) 
 heed_rect_class edit_classify(const edit_sequence *s, edit_rect r) {
     heed_rect_class class = classify_intervals(s, r);
     const heed_rect rect = rect_of(s, r);
-    FOR_EACH_MASK(mask, s->problem) {
+    for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++) {
         if (class == HEED_RECT_SKIP) return class;
         if (mask->kind->classify != NULL) class = worse(class, mask->kind->classify(mask, &rect));
         else if (mask->kind->keys_of_row == NULL) class = worse(class, HEED_RECT_EDIT);
@@ -223,7 +230,7 @@ static void hide_in_row(const edit_sequence *s, edit_rect r, int64_t row, int64_
         const uint8_t *mask = s->args->mask + grid_at(s->problem->bool_mask, s, r.head, row, r.key0);
         for (int64_t key = first; key < end; key++) x[key] = mask[key * step] ? x[key] : -INFINITY;
     }
-    FOR_EACH_MASK(mask, s->problem) {
+    for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++) {
         if (mask->kind->keys_of_row != NULL) continue;
         for (int64_t key = first; key < end; key++)
             if (!mask->kind->visible(mask, position_of(s, r.head, row, r.key0 + key))) x[key] = -INFINITY;
@@ -233,7 +240,7 @@ static void hide_in_row(const edit_sequence *s, edit_rect r, int64_t row, int64_
 void edit_tile(const edit_sequence *s, edit_rect r, float *x, int64_t ld, bool masked) {
     const bool bias_first = s->problem->with & HEED_BIAS_FIRST;
     if (bias_first) add_terms(s, r, x, ld);
-    FOR_EACH_SCORE(score, s->problem) apply_score(s, score, r, x, ld);
+    for (int i = 0; i < n_scores(s->problem); i++) apply_score(s, &s->problem->score[i], r, x, ld);
     if (!bias_first) add_terms(s, r, x, ld);
     if (!masked) return;
     const bool exact = only_intervals(s);
@@ -266,7 +273,7 @@ void edit_tile_backward(const edit_sequence *s, edit_rect r, const float *raw, f
 bool edit_visible(const edit_sequence *s, int64_t head, int64_t row, int64_t key) {
     if (key < s->first_valid || key >= s->end_valid) return false;
     const heed_pos at = position_of(s, head, row, key);
-    FOR_EACH_MASK(mask, s->problem)
+    for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++)
         if (!mask->kind->visible(mask, at)) return false;
     const int32_t *documents = documents_of(s);
     if (documents != NULL && documents[at.position] != documents[key]) return false;
@@ -284,7 +291,10 @@ double edit_score(const edit_sequence *s, int64_t head, int64_t row, int64_t key
     const bool bias_first = s->problem->with & HEED_BIAS_FIRST;
     const double term = term_at(s, head, row, key);
     if (bias_first) x += term;
-    FOR_EACH_SCORE(score, s->problem) x = score->kind->value(score, position_of(s, head, row, key), x);
+    for (int i = 0; i < n_scores(s->problem); i++) {
+        const heed_score *score = &s->problem->score[i];
+        x = score->kind->value(score, position_of(s, head, row, key), x);
+    }
     return bias_first ? x : x + term;
 }
 
@@ -292,7 +302,8 @@ double edit_slope(const edit_sequence *s, int64_t head, int64_t row, int64_t key
     const bool bias_first = s->problem->with & HEED_BIAS_FIRST;
     if (bias_first) x += term_at(s, head, row, key);
     double slope = 1;
-    FOR_EACH_SCORE(score, s->problem) {
+    for (int i = 0; i < n_scores(s->problem); i++) {
+        const heed_score *score = &s->problem->score[i];
         const heed_pos at = position_of(s, head, row, key);
         slope *= score->kind->slope(score, at, x);
         x = score->kind->value(score, at, x);

@@ -39,7 +39,8 @@ typedef struct heed_impl {
 extern const heed_impl *const heed_impls[];
 
 // The cheapest implementation that accepts the problem, or the one named. Never another than the one named.
-heed_status dispatch_choose(const heed_problem *complete, const heed_machine *, const heed_choice *, const heed_impl **, heed_error *);
+heed_status dispatch_choose(const heed_problem *complete, const heed_machine *, const heed_choice *, const heed_impl **,
+                            heed_error *);
 
 struct heed_plan {
     heed_problem problem;    // complete: no field that still means "default"

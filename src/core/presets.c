@@ -48,7 +48,8 @@ heed_status preset_check(const preset *p, const heed_problem *problem, heed_erro
     bool causal = false;
     for (int i = 0; i < HEED_EDITS && problem->mask[i].kind != NULL; i++) causal |= problem->mask[i].kind == heed_causal().kind;
     if (p->refuses_mask_with_causal && mask && causal)
-        return error_set(error, HEED_REFUSED, "preset %s: a mask or bias together with causal is an error there; give one", p->name);
+        return error_set(error, HEED_REFUSED, "preset %s: a mask or bias together with causal is an error there; give one",
+                         p->name);
     return HEED_OK;
 }
 

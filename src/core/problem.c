@@ -10,8 +10,6 @@
 
 #include <math.h>
 
-#define INVALID_UNLESS(condition, ...) do { if (!(condition)) return error_set(error, HEED_INVALID, __VA_ARGS__); } while (0)
-
 static heed_status check_size(const char *field, int64_t value, int64_t least, heed_error *error) {
     INVALID_UNLESS(value >= least && value <= PROBLEM_SIZE_MAX, "%s is %lld; it must be %lld to %d", field, (long long)value,
                    (long long)least, PROBLEM_SIZE_MAX);
@@ -36,8 +34,8 @@ static heed_status complete_sizes(heed_problem *p, heed_error *error) {
 }
 
 static heed_status complete_types(heed_problem *p, heed_error *error) {
-    INVALID_UNLESS(p->dtype >= HEED_DTYPE_DEFAULT && p->dtype <= HEED_F16, "dtype is %d; it must be HEED_F32, HEED_BF16 or HEED_F16",
-                   (int)p->dtype);
+    INVALID_UNLESS(p->dtype >= HEED_DTYPE_DEFAULT && p->dtype <= HEED_F16,
+                   "dtype is %d; it must be HEED_F32, HEED_BF16 or HEED_F16", (int)p->dtype);
     INVALID_UNLESS(p->kv_dtype >= HEED_DTYPE_DEFAULT && p->kv_dtype <= HEED_INT8,
                    "kv_dtype is %d; it must be HEED_F32, HEED_BF16, HEED_F16 or HEED_INT8", (int)p->kv_dtype);
     INVALID_UNLESS(p->bias_dtype >= HEED_DTYPE_DEFAULT && p->bias_dtype <= HEED_F16,
@@ -172,7 +170,8 @@ static heed_status complete_stride(heed_problem *p, int which, heed_error *error
     const bool dense = stride->batch == 0 && stride->head == 0 && stride->token == 0;
     if (dense) {
         int64_t head, batch;
-        INVALID_UNLESS(int64_mul(a.tokens, a.channels, &head) && int64_mul(head, a.heads, &batch), "%s has too many elements", a.name);
+        INVALID_UNLESS(int64_mul(a.tokens, a.channels, &head) && int64_mul(head, a.heads, &batch), "%s has too many elements",
+                       a.name);
         *stride = a.stride = (heed_stride){batch, head, a.channels};
     }
     INVALID_UNLESS(stride->batch >= 0 && stride->head >= 0 && stride->token >= 0,

@@ -23,10 +23,26 @@ typedef struct {
 } parser;
 
 enum {
-    SAID_TYPE = 1 << 0, SAID_KV = 1 << 1, SAID_OFFSET = 1 << 2, SAID_BIAS = 1 << 3, SAID_MASK = 1 << 4, SAID_PAD = 1 << 5,
-    SAID_EMPTY = 1 << 6, SAID_SCALE = 1 << 7, SAID_DROPOUT = 1 << 8, SAID_PAGED = 1 << 9, SAID_LAYOUT = 1 << 10, SAID_SEED = 1 << 11,
-    SAID_PRESET = 1 << 12, SAID_GRAD = 1 << 13, SAID_RAGGED = 1 << 14, SAID_COUNT = 1 << 15, SAID_SINK = 1 << 16,
-    SAID_ALIBI = 1 << 17, SAID_DOCS = 1 << 18, SAID_BIAS_FIRST = 1 << 19,
+    SAID_TYPE = 1 << 0,
+    SAID_KV = 1 << 1,
+    SAID_OFFSET = 1 << 2,
+    SAID_BIAS = 1 << 3,
+    SAID_MASK = 1 << 4,
+    SAID_PAD = 1 << 5,
+    SAID_EMPTY = 1 << 6,
+    SAID_SCALE = 1 << 7,
+    SAID_DROPOUT = 1 << 8,
+    SAID_PAGED = 1 << 9,
+    SAID_LAYOUT = 1 << 10,
+    SAID_SEED = 1 << 11,
+    SAID_PRESET = 1 << 12,
+    SAID_GRAD = 1 << 13,
+    SAID_RAGGED = 1 << 14,
+    SAID_COUNT = 1 << 15,
+    SAID_SINK = 1 << 16,
+    SAID_ALIBI = 1 << 17,
+    SAID_DOCS = 1 << 18,
+    SAID_BIAS_FIRST = 1 << 19,
 };
 
 // ---- Single tokens: each reader gets the text after "name:" (NULL without one) -------------------------------------
@@ -46,7 +62,9 @@ static heed_status flag(parser *p, const char *token, const char *value, unsigne
 static heed_status read_sink(parser *p, const char *token, const char *value) { return flag(p, token, value, HEED_SINKS); }
 static heed_status read_alibi(parser *p, const char *token, const char *value) { return flag(p, token, value, HEED_SLOPES); }
 static heed_status read_docs(parser *p, const char *token, const char *value) { return flag(p, token, value, HEED_DOCUMENTS); }
-static heed_status read_bias_first(parser *p, const char *token, const char *value) { return flag(p, token, value, HEED_BIAS_FIRST); }
+static heed_status read_bias_first(parser *p, const char *token, const char *value) {
+    return flag(p, token, value, HEED_BIAS_FIRST);
+}
 
 static heed_status read_grad(parser *p, const char *token, const char *value) {
     p->line->problem.pass = HEED_BACKWARD;
@@ -115,19 +133,22 @@ static heed_status read_empty(parser *p, const char *token, const char *value) {
 
 static heed_status read_scale(parser *p, const char *token, const char *value) {
     if (value == NULL || !text_to_double(value, &p->line->problem.scale)) return wrong(p, token, "scale:X, a finite number");
-    if (p->line->problem.scale == 0) return wrong(p, token, "a scale other than 0, which would make all scores equal; leave it out for 1/sqrt(d)");
+    if (p->line->problem.scale == 0)
+        return wrong(p, token, "a scale other than 0, which would make all scores equal; leave it out for 1/sqrt(d)");
     return HEED_OK;
 }
 
 static heed_status read_dropout(parser *p, const char *token, const char *value) {
     double *dropout = &p->line->problem.dropout;
-    if (value == NULL || !text_to_double(value, dropout) || *dropout < 0 || *dropout >= 1) return wrong(p, token, "dropout:P, 0 <= P < 1");
+    if (value == NULL || !text_to_double(value, dropout) || *dropout < 0 || *dropout >= 1)
+        return wrong(p, token, "dropout:P, 0 <= P < 1");
     return HEED_OK;
 }
 
 static heed_status read_paged(parser *p, const char *token, const char *value) {
     int64_t *size = &p->line->problem.page_size;
-    if (value == NULL || !text_to_int64(value, size) || *size < 1 || *size > PROBLEM_SIZE_MAX) return wrong(p, token, "paged:N, N at least 1");
+    if (value == NULL || !text_to_int64(value, size) || *size < 1 || *size > PROBLEM_SIZE_MAX)
+        return wrong(p, token, "paged:N, N at least 1");
     return HEED_OK;
 }
 
@@ -138,7 +159,8 @@ static heed_status read_count(parser *p, const char *token, const char *value) {
 }
 
 static heed_status read_layout(parser *p, const char *token, const char *value) {
-    if (value == NULL || (strcmp(value, "bshd") != 0 && strcmp(value, "bhsd") != 0)) return wrong(p, token, "layout:bhsd, layout:bshd");
+    if (value == NULL || (strcmp(value, "bshd") != 0 && strcmp(value, "bhsd") != 0))
+        return wrong(p, token, "layout:bhsd, layout:bshd");
     p->line->layout_bshd = strcmp(value, "bshd") == 0;
     return HEED_OK;
 }
@@ -154,7 +176,8 @@ static heed_status read_seed(parser *p, const char *token, const char *value) {
 static heed_status read_preset(parser *p, const char *token, const char *value) { return HEED_OK; }
 
 static heed_status read_rope(parser *p, const char *token, const char *value) {
-    return error_set(p->error, HEED_REFUSED, "'%s': rotary embeddings belong to captures and comparisons, which are not built yet", token);
+    return error_set(p->error, HEED_REFUSED,
+                     "'%s': rotary embeddings belong to captures and comparisons, which are not built yet", token);
 }
 
 static heed_status read_kv(parser *p, const char *token, const char *value) {
@@ -167,13 +190,28 @@ static heed_status read_kv(parser *p, const char *token, const char *value) {
     return wrong(p, token, "kv:f32, kv:bf16, kv:f16, kv:int8");
 }
 
-static const struct { const char *name; unsigned said; reader read; } words[] = {
-    {"sink", SAID_SINK, read_sink}, {"alibi", SAID_ALIBI, read_alibi}, {"docs", SAID_DOCS, read_docs},
-    {"bias-first", SAID_BIAS_FIRST, read_bias_first}, {"grad", SAID_GRAD, read_grad}, {"ragged", SAID_RAGGED, read_ragged},
-    {"offset", SAID_OFFSET, read_offset}, {"bias", SAID_BIAS, read_bias}, {"mask", SAID_MASK, read_mask}, {"pad", SAID_PAD, read_pad},
-    {"empty", SAID_EMPTY, read_empty}, {"scale", SAID_SCALE, read_scale}, {"dropout", SAID_DROPOUT, read_dropout},
-    {"paged", SAID_PAGED, read_paged}, {"count", SAID_COUNT, read_count}, {"layout", SAID_LAYOUT, read_layout},
-    {"seed", SAID_SEED, read_seed}, {"preset", SAID_PRESET, read_preset}, {"rope", 0, read_rope}, {"kv", SAID_KV, read_kv},
+static const struct { const char *name; unsigned said; reader read;
+} words[] = {
+    {"sink", SAID_SINK, read_sink},
+    {"alibi", SAID_ALIBI, read_alibi},
+    {"docs", SAID_DOCS, read_docs},
+    {"bias-first", SAID_BIAS_FIRST, read_bias_first},
+    {"grad", SAID_GRAD, read_grad},
+    {"ragged", SAID_RAGGED, read_ragged},
+    {"offset", SAID_OFFSET, read_offset},
+    {"bias", SAID_BIAS, read_bias},
+    {"mask", SAID_MASK, read_mask},
+    {"pad", SAID_PAD, read_pad},
+    {"empty", SAID_EMPTY, read_empty},
+    {"scale", SAID_SCALE, read_scale},
+    {"dropout", SAID_DROPOUT, read_dropout},
+    {"paged", SAID_PAGED, read_paged},
+    {"count", SAID_COUNT, read_count},
+    {"layout", SAID_LAYOUT, read_layout},
+    {"seed", SAID_SEED, read_seed},
+    {"preset", SAID_PRESET, read_preset},
+    {"rope", 0, read_rope},
+    {"kv", SAID_KV, read_kv},
 };
 enum { WORDS = sizeof words / sizeof *words };
 
@@ -212,7 +250,8 @@ static heed_status read_mask_kind(parser *p, const char *token, const char *valu
 }
 
 static heed_status read_score_kind(parser *p, const char *token, const char *value, const score_row *row) {
-    if (p->scores == HEED_EDITS) return error_set(p->error, HEED_INVALID, "'%s': a problem has at most %d score functions", token, HEED_EDITS);
+    if (p->scores == HEED_EDITS)
+        return error_set(p->error, HEED_INVALID, "'%s': a problem has at most %d score functions", token, HEED_EDITS);
     heed_score *score = &p->line->problem.score[p->scores];
     *score = (heed_score){.kind = row->kind};
     const int n = read_numbers(value, row->most, score->f, NULL);
@@ -243,7 +282,8 @@ static bool read_size(parser *p, const char *token, heed_status *status) {
     *status = HEED_OK;
     if (p->sizes & 1u << which) *status = error_set(p->error, HEED_INVALID, "'%s': %c is said twice", token, *letter);
     else if (!text_to_int64(text, first[which])) *status = wrong(p, token, allowed);
-    else if (slash != NULL && (second[which] == NULL || !text_to_int64(slash + 1, second[which]))) *status = wrong(p, token, allowed);
+    else if (slash != NULL && (second[which] == NULL || !text_to_int64(slash + 1, second[which])))
+        *status = wrong(p, token, allowed);
     else if (*first[which] < least || *first[which] > PROBLEM_SIZE_MAX)
         *status = error_set(p->error, HEED_INVALID, "'%s': %c must be %d to %d", token, *letter, least, PROBLEM_SIZE_MAX);
     else if (slash != NULL && (*second[which] < 1 || *second[which] > PROBLEM_SIZE_MAX))
@@ -260,7 +300,9 @@ static heed_status unknown_token(parser *p, const char *token, const char *name)
     for (const mask_row *row = mask_rows; row->name != NULL; row++) names[n++] = row->name;
     for (const score_row *row = score_rows; row->name != NULL; row++) names[n++] = row->name;
     const char *nearest = text_nearest(name, names, n);
-    if (nearest == NULL) return error_set(p->error, HEED_INVALID, "'%s' is no token of a problem text; one looks like: b1 h12 q1024 d64 causal", token);
+    if (nearest == NULL)
+        return error_set(p->error, HEED_INVALID, "'%s' is no token of a problem text; one looks like: b1 h12 q1024 d64 causal",
+                         token);
     return error_set(p->error, HEED_INVALID, "'%s' is no token of a problem text; did you mean '%s'?", token, nearest);
 }
 
@@ -349,10 +391,12 @@ heed_status problem_line_parse(problem_line *result, const char *text, heed_erro
         if ((status = read_token(&p, token)) != HEED_OK) return status;
     for (int i = 0; i < 5; i++)
         if (i != 3 && !(p.sizes & 1u << i))
-            return error_set(error, HEED_INVALID, "the problem text lacks '%cN'; one looks like: b1 h12 q1024 d64 causal", size_letters[i]);
+            return error_set(error, HEED_INVALID, "the problem text lacks '%cN'; one looks like: b1 h12 q1024 d64 causal",
+                             size_letters[i]);
     heed_problem *problem = &line.problem;
     if (problem->page_size > 0) {    // as many pages as the sequences can fill
-        heed_problem sizes = {.batch = problem->batch, .heads = 1, .queries = problem->queries, .keys = problem->keys, .channels = 1};
+        heed_problem sizes = {
+            .batch = problem->batch, .heads = 1, .queries = problem->queries, .keys = problem->keys, .channels = 1};
         if ((status = problem_complete(&sizes, &sizes, error)) != HEED_OK) return status;
         const int64_t pages = (sizes.keys + problem->page_size - 1) / problem->page_size;
         problem->page_count = pages * sizes.batch > 0 ? pages * sizes.batch : 1;
@@ -439,7 +483,8 @@ static bool stride_equal(heed_stride a, heed_stride b) { return a.batch == b.bat
 static bool is_layout_bshd(const heed_problem *p) {
     heed_problem c;
     if (problem_complete(p, &c, NULL) != HEED_OK || c.heads == 1) return false;
-    return stride_equal(p->q, stride_bshd(c.heads, c.queries, c.channels)) && stride_equal(p->k, stride_bshd(c.kv_heads, c.keys, c.channels));
+    return stride_equal(p->q, stride_bshd(c.heads, c.queries, c.channels)) &&
+           stride_equal(p->k, stride_bshd(c.kv_heads, c.keys, c.channels));
 }
 
 size_t problem_line_print(const problem_line *line, char *text, size_t bytes) {

@@ -7,7 +7,9 @@ size_t ref_scratch_bytes(const heed_problem *p) { return scratch_bytes(p); }
 
 static void finish_row(ref_head *h, int64_t i) { store_row(h, i); }
 
-void ref_compute(const heed_problem *p, const heed_args *a, const ref_results *r, void *scratch) { compute(p, a, r, scratch, finish_row); }
+void ref_compute(const heed_problem *p, const heed_args *a, const ref_results *r, void *scratch) {
+    compute(p, a, r, scratch, finish_row);
+}
 
 // ---- The same as an implementation --------------------------------------------------------------------------------
 
@@ -40,7 +42,8 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
     const sizes n = sizes_of(&plan->problem);
     const int64_t all[] = {n.out, n.lse, n.dq, n.dk, n.dv, n.dbias, n.dsinks, n.dslopes};
     size_t bytes = size_align(scratch_bytes(&plan->problem));
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) bytes = size_add(bytes, size_align(size_mul((size_t)all[i], sizeof(double))));
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        bytes = size_add(bytes, size_align(size_mul((size_t)all[i], sizeof(double))));
     plan->shared_bytes = bytes;
     return HEED_OK;
 }

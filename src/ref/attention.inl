@@ -31,10 +31,18 @@ typedef struct {
 static inline REAL load(heed_dtype type, const void *row, int64_t channel) { return (REAL)dtype_load(type, row, channel); }
 static inline void add_to(double *sum, REAL x) { *sum = (double)((REAL)*sum + x); }
 
-static inline const void *q_row(const ref_head *h, int64_t i) { return row_at(h->p->dtype, h->a->q, h->p->q, h->batch, h->head, i); }
-static inline const void *k_row(const ref_head *h, int64_t j) { return row_at(h->p->kv_dtype, h->a->k, h->p->k, h->batch, h->kv_head, j); }
-static inline const void *v_row(const ref_head *h, int64_t j) { return row_at(h->p->kv_dtype, h->a->v, h->p->v, h->batch, h->kv_head, j); }
-static inline const void *dout_row(const ref_head *h, int64_t i) { return row_at(h->p->dtype, h->a->dout, h->p->dout, h->batch, h->head, i); }
+static inline const void *q_row(const ref_head *h, int64_t i) {
+    return row_at(h->p->dtype, h->a->q, h->p->q, h->batch, h->head, i);
+}
+static inline const void *k_row(const ref_head *h, int64_t j) {
+    return row_at(h->p->kv_dtype, h->a->k, h->p->k, h->batch, h->kv_head, j);
+}
+static inline const void *v_row(const ref_head *h, int64_t j) {
+    return row_at(h->p->kv_dtype, h->a->v, h->p->v, h->batch, h->kv_head, j);
+}
+static inline const void *dout_row(const ref_head *h, int64_t i) {
+    return row_at(h->p->dtype, h->a->dout, h->p->dout, h->batch, h->head, i);
+}
 
 static REAL dot(heed_dtype type_a, const void *a, heed_dtype type_b, const void *b, int64_t n) {
     REAL sum = 0;
@@ -175,7 +183,8 @@ static inline size_t scratch_bytes(const heed_problem *p) {
     return size_add(bytes, size_align(size_mul((size_t)p->value_channels, sizeof(double))));
 }
 
-static ref_head head_of(const heed_problem *p, const heed_args *a, const ref_results *results, void *scratch, int64_t b, int64_t head) {
+static ref_head head_of(const heed_problem *p, const heed_args *a, const ref_results *results, void *scratch, int64_t b,
+                        int64_t head) {
     char *at = scratch;
     ref_head h = {.p = p, .a = a, .results = results, .s = edit_begin(p, a, b), .batch = b, .head = head,
                   .kv_head = head / (p->heads / p->kv_heads)};
