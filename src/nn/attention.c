@@ -25,8 +25,9 @@ heed_status attention_forward(const heed_plan *plan, const attention_batch *b, c
     return heed_run(plan, &args, error);
 }
 
-heed_status attention_backward(const heed_plan *plan, const attention_batch *b, const float *qkv, const float *out, const float *lse,
-                               const float *dout, float *dqkv, void *workspace, size_t workspace_bytes, heed_error *error) {
+heed_status attention_backward(const heed_plan *plan, const attention_batch *b, const float *qkv, const float *out,
+                               const float *lse, const float *dout, float *dqkv, void *workspace, size_t workspace_bytes,
+                               heed_error *error) {
     const int64_t C = b->heads * b->channels;
     const heed_args args = {
         .q = qkv, .k = qkv + C, .v = qkv + 2 * C, .out = (float *)(uintptr_t)out, .lse = (float *)(uintptr_t)lse, .dout = dout,

@@ -57,8 +57,9 @@ size_t layer_norm_scratch_bytes(int64_t rows, int64_t width) {
     return size_mul(size_mul((size_t)int64_ceil_div(rows, GROUP_ROWS), (size_t)width), 2 * sizeof(float));
 }
 
-void layer_norm_backward(const engine *e, const layer_norm *norm, int64_t rows, const float *x, const float *mean, const float *rstd,
-                         const float *dy, float *dx, float *dweight, float *dbias, bool add_parameters, void *scratch) {
+void layer_norm_backward(const engine *e, const layer_norm *norm, int64_t rows, const float *x, const float *mean,
+                         const float *rstd, const float *dy, float *dx, float *dweight, float *dbias, bool add_parameters,
+                         void *scratch) {
     norm_work w = {.norm = norm, .point = &e->cpu->pointwise, .rows = rows, .x = x, .mean = mean, .rstd = rstd, .dy = dy, .dx = dx,
                    .partial = scratch, .dweight = dweight, .dbias = dbias};
     threads_for(&e->team, int64_ceil_div(rows, GROUP_ROWS), backward_rows, &w);
