@@ -68,7 +68,8 @@ ctests() {
         fail "ctest $folder" "ctest --test-dir $folder $*" "$log"
         return 1
     fi
-    bad=$(sed -E 's/.*passed, ([0-9]+) tests? failed.*/\1/' <<< "$summary")
+    bad=$(sed -nE 's/.* ([0-9]+) tests? failed.*/\1/p' <<< "$summary")    # newer versions leave it out when it is 0
+    bad=${bad:-0}
     total=$(sed -E 's/.*out of ([0-9]+).*/\1/' <<< "$summary")
     passed=$((passed + total - bad))
     echo "  ok $((total - bad)) of $total tests in $folder ($((SECONDS - begin)) s)"
