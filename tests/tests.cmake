@@ -4,7 +4,7 @@
 enable_testing()
 set(heed_test_seconds 300)    # sanitizers and qemu are slow; a test itself stays under 15 s
 # Labels: pool = runs on a caller's own threads (tsan); smoke = the sample that aarch64 runs under qemu.
-set(heed_smoke_tests algebra dispatch edits errors impls kernels pool problem_text simd)
+set(heed_smoke_tests algebra dispatch edits errors kernels pool problem_text simd)
 
 function(heed_test source libraries)
   get_filename_component(name ${source} NAME_WE)
