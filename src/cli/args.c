@@ -42,7 +42,8 @@ static int unknown(const verb *v, const char *word, size_t n, heed_error *error)
     if (near != NULL)
         error_set(error, HEED_INVALID, "unknown option %.*s; the nearest is %s", (int)(n < 64 ? n : 64), word, near);
     else
-        error_set(error, HEED_INVALID, "unknown option %.*s; `heed %s --help` lists them", (int)(n < 64 ? n : 64), word, v->name);
+        error_set(error, HEED_INVALID, "unknown option %.*s; `heed %s --help` lists them", (int)(n < 64 ? n : 64), word,
+            v->name);
     return STATUS_USAGE;
 }
 
@@ -52,7 +53,8 @@ static int bad_value(const option *o, const char *value, const char *kind, heed_
     if (o->least == 0 && o->most == 0)
         error_set(error, HEED_INVALID, "%s is \"%.40s\"; it must be %s", o->name, value, kind);
     else
-        error_set(error, HEED_INVALID, "%s is \"%.40s\"; it must be %s from %.15g to %.15g", o->name, value, kind, o->least, o->most);
+        error_set(error, HEED_INVALID, "%s is \"%.40s\"; it must be %s from %.15g to %.15g", o->name, value, kind, o->least,
+                  o->most);
     return STATUS_USAGE;
 }
 
@@ -203,7 +205,8 @@ int args_fail(const args *a, int status, const char *format, ...) {
 
 int args_fail_error(const args *a, const heed_error *error) {
     static const int by_status[] = {
-        [HEED_INVALID] = STATUS_USAGE, [HEED_REFUSED] = STATUS_REFUSED, [HEED_DEVICE] = STATUS_REFUSED, [HEED_NO_MEMORY] = STATUS_SYSTEM,
+        [HEED_INVALID] = STATUS_USAGE, [HEED_REFUSED] = STATUS_REFUSED, [HEED_DEVICE] = STATUS_REFUSED,
+        [HEED_NO_MEMORY] = STATUS_SYSTEM,
     };
     return args_fail(a, by_status[error->status], "%s", error->text);
 }

@@ -8,12 +8,13 @@
 #include "cli/status.h"
 #include "cli/verbs.h"
 #include "core/problem.h"
+#include "core/problem_text.h"
 
 typedef struct { const char *impl, *cpu; int64_t threads; bool json; } explain_options;
 
 static const option options[] = {
-    {.name = "--impl", .kind = OPTION_TEXT, .offset = offsetof(explain_options, impl), .standard_words = "the cheapest that accepts",
-     .group = "", .help = "this implementation or none (`heed list` names them)"},
+    {.name = "--impl", .kind = OPTION_TEXT, .offset = offsetof(explain_options, impl),
+     .standard_words = "the cheapest that accepts", .group = "", .help = "this implementation or none (`heed list` names them)"},
     {.name = "--cpu", .kind = OPTION_TEXT, .offset = offsetof(explain_options, cpu), .standard_words = "HEED_CPU, else the best",
      .group = "", .help = "kernels of this instruction set"},
     {.name = "--threads", .kind = OPTION_INT, .offset = offsetof(explain_options, threads), .standard_words = "all cores",
@@ -59,14 +60,15 @@ static void print(const heed_report *r, const heed_problem *complete, const char
 static int explain(const args *a) {
     const explain_options *o = a->options;
     const heed_choice choice = {.implementation = o->impl, .cpu = o->cpu, .threads = (int)o->threads};
-    heed_problem problem, complete;
+    problem_line line;
+    heed_problem complete;
     heed_report report;
     heed_error error;
     char text[512];
-    if (heed_problem_parse(&problem, a->positional[0], &error) != HEED_OK) return args_fail_error(a, &error);
-    if (problem_complete(&problem, &complete, &error) != HEED_OK) return args_fail_error(a, &error);
-    if (heed_explain(&problem, &choice, &report, &error) != HEED_OK) return args_fail_error(a, &error);
-    heed_problem_print(&problem, text, sizeof text);
+    if (problem_line_parse(&line, a->positional[0], &error) != HEED_OK) return args_fail_error(a, &error);
+    if (problem_complete(&line.problem, &complete, &error) != HEED_OK) return args_fail_error(a, &error);
+    if (heed_explain(&line.problem, &choice, &report, &error) != HEED_OK) return args_fail_error(a, &error);
+    problem_line_print(&line, text, sizeof text);
     if (o->json) {
         const int status = output_json(a, as_json(&report, text));
         if (status != STATUS_DONE) return status;

@@ -2,9 +2,8 @@
 // What verbs print with: colour only where someone looks, one JSON object, problems and numbers in words.
 #pragma once
 
-#include <jansson.h>
-
 #include "cli/args.h"
+#include "io/json.h"
 
 // Escape sequences when stdout is a terminal and NO_COLOR is not set, else "".
 typedef enum { COLOUR_NONE, COLOUR_GOOD, COLOUR_BAD, COLOUR_STRONG } colour;
