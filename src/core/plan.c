@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/impl.h"
 #include "core/problem.h"
+#include "core/unprotected.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +81,9 @@ heed_status heed_run(const heed_plan *plan, const heed_args *args, heed_error *e
     const heed_problem *p = &plan->problem;
     const heed_status status = problem_check_args(p, args, heed_workspace_bytes(plan), error);
     if (status != HEED_OK) return status;
-    if (p->batch > 0 && p->queries > 0) plan->impl->run(plan, args);
-    else if (p->pass == HEED_BACKWARD && p->batch > 0) write_zero_gradients(p, args);
+    const bool rows = p->batch > 0 && p->queries > 0;
+    if (rows) plan->impl->run(plan, args);
+    if (rows && p->pass == HEED_FORWARD && p->empty_row == HEED_EMPTY_NAN) unprotected_spread(p, args);
+    if (!rows && p->pass == HEED_BACKWARD && p->batch > 0) write_zero_gradients(p, args);
     return HEED_OK;
 }

@@ -100,6 +100,19 @@ static void empty_row(ref_head *h, int64_t i) {
     h->lse = nan ? (double)NAN : (double)-INFINITY;
 }
 
+// empty:nan is an unprotected softmax: a hidden score is the score plus minus infinity, a hidden value is multiplied by 0, and
+// what is not finite there stays so.
+static void row_unprotected(ref_head *h, int64_t i) {
+    for (int64_t j = 0; j < h->s.n_key; j++) {
+        if (h->visible[j]) continue;
+        bool finite = true;
+        for (int64_t t = 0; t < h->p->channels; t++) finite &= isfinite(load(h->p->kv_dtype, k_row(h, j), t));
+        for (int64_t c = 0; c < h->p->value_channels; c++)
+            if (!finite || !isfinite(load(h->p->kv_dtype, v_row(h, j), c))) h->out[c] = (double)NAN;
+        if (!finite) h->lse = (double)NAN;
+    }
+}
+
 static void row_forward(ref_head *h, int64_t i) {
     row_scores(h, i);
     if (row_is_empty(h)) {
@@ -113,6 +126,7 @@ static void row_forward(ref_head *h, int64_t i) {
             if (h->visible[j]) sum += h->w[j] * load(h->p->kv_dtype, v_row(h, j), c);
         h->out[c] = (double)sum;
     }
+    if (h->p->empty_row == HEED_EMPTY_NAN) row_unprotected(h, i);
 }
 
 // ---- Backward -----------------------------------------------------------------------------------------------------
