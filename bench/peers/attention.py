@@ -67,6 +67,7 @@ class Problem:
         if self.grad:
             p.pass_ = h.BACKWARD
             plan = h.Plan(library, p, implementation, self.threads)
+        plan.memory_of_args = (out, lse, grads)    # args holds addresses only
         return plan.implementation, lambda: plan.run(args), (lambda: grads) if self.grad else (lambda: [out])
 
     def torch(self, function):
