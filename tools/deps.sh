@@ -40,7 +40,6 @@ want() {
 }
 
 want needed gcc "the C compiler (clang does as well)" test -n "$compiler"
-want needed g++ "checks that the public header is valid C++" eval 'have c++ || have g++ || have clang++'
 want needed libc6-dev "the C library's headers" header stdio.h
 want needed make "runs the Makefile's doors, and the build where Ninja is absent" have make
 want needed cmake "the build system (3.21 or later)" have cmake
@@ -53,6 +52,7 @@ if [ -n "$compiler" ] && ! openmp; then
     want needed libomp-dev "OpenMP, the threads of the library" false
 fi
 if [ "$scope" = test ]; then
+    want needed g++ "checks that the public header is valid C++" eval 'have c++ || have g++ || have clang++'
     want needed git "lists the files that the style checks read" have git
     want needed python3 "runs the checks and the tests against PyTorch" have python3
     want needed python3-venv "the tests' virtual environment" python3 -c 'import ensurepip, venv'
