@@ -26,8 +26,13 @@ void file_abandon(file_writer *);                                               
 // One call; not atomic: what it leaves after a failure is partial. For use inside a folder_begin.
 heed_status file_put(const char *path, const void *bytes, size_t n, heed_error *);
 
+// What is being written has this before its name until it is whole; folder_clean removes those of killed runs.
+#define FILE_DRAFT ".heed-draft-"
+
 // Atomic: a temporary name beside it, flushed, renamed over `path`.
 heed_status file_replace(const char *path, const void *bytes, size_t n, heed_error *);
+
+heed_status file_sync_parent(const char *path, heed_error *);    // the entry of `path` in its folder, to the disk
 
 bool file_exists(const char *path);        // anything of that name
 bool file_is_folder(const char *path);

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/json.h"
+
+#include "io/file.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// jansson recurses to its own limit of 2048; ours is found before it starts, by counting brackets outside of texts.
+static bool is_shallow(const char *bytes, size_t n, size_t *line) {
+    int depth = 0;
+    bool in_text = false;
+    *line = 1;
+    for (size_t i = 0; i < n; i++) {
+        const char c = bytes[i];
+        if (c == '\n') ++*line;
+        if (in_text) {
+            if (c == '\\') i++;
+            else if (c == '"') in_text = false;
+        } else if (c == '"') in_text = true;
+        else if (c == '{' || c == '[') {
+            if (++depth > JSON_DEPTH) return false;
+        } else if (c == '}' || c == ']') depth--;
+    }
+    return true;
+}
+
+heed_status json_file_parse(json_t **root, const char *bytes, size_t n, const char *file, heed_error *error) {
+    *root = NULL;
+    size_t line;
+    if (n > JSON_BYTES)
+        return error_set(error, HEED_INVALID, "%s has %zu bytes; at most %d are allowed", file_shown(file), n, JSON_BYTES);
+    if (!is_shallow(bytes, n, &line))
+        return error_set(error, HEED_INVALID, "%s, line %zu: nested deeper than %d", file_shown(file), line, JSON_DEPTH);
+    json_error_t reason;
+    json_t *value = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
+    if (value == NULL)
+        return error_set(error, HEED_INVALID, "%s, line %d, column %d (byte %d): %.90s", file_shown(file), reason.line, reason.column,
+                         reason.position, reason.text);
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return error_set(error, HEED_INVALID, "%s: the whole must be an object, {...}", file_shown(file));
+    }
+    *root = value;
+    return HEED_OK;
+}
+
+heed_status json_file_read(json_t **root, const char *path, heed_error *error) {
+    *root = NULL;
+    char *bytes;
+    size_t n;
+    heed_status status = file_read(&bytes, &n, path, JSON_BYTES, error);
+    if (status != HEED_OK) return status;
+    status = json_file_parse(root, bytes, n, path, error);
+    free(bytes);
+    return status;
+}
+
+static int append(const char *bytes, size_t n, void *text) {
+    text_append(text, bytes, n);
+    return ((text_string *)text)->failed ? -1 : 0;
+}
+
+heed_status json_file_print(const json_t *value, bool indented, text_string *text, heed_error *error) {
+    const size_t style = indented ? JSON_INDENT(2) : JSON_COMPACT;
+    if (json_dump_callback(value, append, text, style | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY) == 0) return HEED_OK;
+    return error_set(error, HEED_NO_MEMORY, "no memory to print JSON");
+}
+
+heed_status json_file_write(const json_t *root, const char *path, heed_error *error) {
+    text_string text = {0};
+    heed_status status = json_file_print(root, true, &text, error);
+    text_append(&text, "\n", 1);
+    if (status == HEED_OK && text.failed) status = error_set(error, HEED_NO_MEMORY, "no memory to write %s", file_shown(path));
+    if (status == HEED_OK) status = file_replace(path, text.text, text.length, error);
+    free(text.text);
+    return status;
+}
+
+bool json_file_set_real(json_t *object, const char *key, double value) {
+    return json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null()) == 0;
+}
+
+// ---- getters ------------------------------------------------------------------------------------------------------
+
+// The value of key; NULL with HEED_OK: absent, and it may be.
+static heed_status find(const json_t *object, const char *file, const char *key, json_need need, const json_t **value,
+                        heed_error *error) {
+    *value = json_object_get(object, key);
+    if (json_is_null(*value)) *value = NULL;
+    if (*value == NULL && need == JSON_NEEDED) return error_set(error, HEED_INVALID, "%s: %s is missing", file_shown(file), key);
+    return HEED_OK;
+}
+
+// "FILE: KEY is VALUE; ALLOWED is needed", the value cut to what a sentence can hold.
+static heed_status refuse(const json_t *value, const char *file, const char *key, const char *allowed, heed_error *error) {
+    text_string text = {0};
+    if (json_file_print(value, false, &text, NULL) != HEED_OK || text.text == NULL) text_append(&text, "?", 1);
+    error_set(error, HEED_INVALID, "%s: %s is %.40s%s; %s is needed", file_shown(file), key, text.text == NULL ? "?" : text.text,
+              text.length > 40 ? "..." : "", allowed);
+    free(text.text);
+    return HEED_INVALID;
+}
+
+heed_status json_take_int(const json_t *object, const char *file, const char *key, json_need need, int64_t least, int64_t most,
+                          int64_t *value, heed_error *error) {
+    const json_t *found;
+    const heed_status status = find(object, file, key, need, &found, error);
+    if (status != HEED_OK || found == NULL) return status;
+    if (!json_is_integer(found) || json_integer_value(found) < least || json_integer_value(found) > most) {
+        char allowed[80];
+        text_add(&(text_buffer){allowed, sizeof allowed, 0}, "an integer from %lld to %lld", (long long)least, (long long)most);
+        return refuse(found, file, key, allowed, error);
+    }
+    *value = json_integer_value(found);
+    return HEED_OK;
+}
+
+heed_status json_take_real(const json_t *object, const char *file, const char *key, json_need need, double least, double most,
+                           double *value, heed_error *error) {
+    const json_t *found;
+    const heed_status status = find(object, file, key, need, &found, error);
+    if (status != HEED_OK || found == NULL) return status;
+    const double x = json_number_value(found);
+    if (!json_is_number(found) || !(x >= least && x <= most)) {
+        char allowed[80];
+        text_add(&(text_buffer){allowed, sizeof allowed, 0}, "a number from %g to %g", least, most);
+        return refuse(found, file, key, allowed, error);
+    }
+    *value = x;
+    return HEED_OK;
+}
+
+heed_status json_take_bool(const json_t *object, const char *file, const char *key, json_need need, bool *value, heed_error *error) {
+    const json_t *found;
+    const heed_status status = find(object, file, key, need, &found, error);
+    if (status != HEED_OK || found == NULL) return status;
+    if (!json_is_boolean(found)) return refuse(found, file, key, "true or false", error);
+    *value = json_is_true(found);
+    return HEED_OK;
+}
+
+heed_status json_take_text(const json_t *object, const char *file, const char *key, json_need need,
+                           const char *const *allowed, const char **value, heed_error *error) {
+    const json_t *found;
+    const heed_status status = find(object, file, key, need, &found, error);
+    if (status != HEED_OK || found == NULL) return status;
+    const char *text = json_string_value(found);
+    if (text == NULL) return refuse(found, file, key, "a text", error);
+    if (allowed != NULL) {
+        char list[100];
+        text_buffer b = {list, sizeof list, 0};
+        const char *const *at = allowed;
+        for (; *at != NULL && strcmp(*at, text) != 0; at++) text_add(&b, at == allowed ? "%s" : " or %s", *at);
+        if (*at == NULL) return refuse(found, file, key, list, error);
+    }
+    *value = text;
+    return HEED_OK;
+}
+
+static heed_status take_kind(const json_t *object, const char *file, const char *key, json_need need, json_type type,
+                             const char *allowed, const json_t **value, heed_error *error) {
+    const json_t *found;
+    const heed_status status = find(object, file, key, need, &found, error);
+    if (status != HEED_OK || found == NULL) return status;
+    if (json_typeof(found) != type) return refuse(found, file, key, allowed, error);
+    *value = found;
+    return HEED_OK;
+}
+
+heed_status json_take_object(const json_t *object, const char *file, const char *key, json_need need, const json_t **value,
+                             heed_error *error) {
+    return take_kind(object, file, key, need, JSON_OBJECT, "an object", value, error);
+}
+
+heed_status json_take_array(const json_t *object, const char *file, const char *key, json_need need, const json_t **value,
+                            heed_error *error) {
+    return take_kind(object, file, key, need, JSON_ARRAY, "a list", value, error);
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What tests/python drives: the tokenizer and safetensors from a command line. Not a test itself.
+//   encode WHAT FILE        ids of the file's bytes, one a line; WHAT: a folder, or "bytes"
+//   encode-each WHAT FILE   the file holds texts ending in a zero byte; the ids of each on one line
+//   decode WHAT FILE        the bytes of the ids in FILE
+//   save WHAT FOLDER        the tokenizer's files
+//   copy FILE OUT           a safetensors file, read and written again
+//   names FILE              its tensors: name, dtype, shape
+#include "io/file.h"
+#include "io/safetensors.h"
+#include "io/tokenizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int fail(const heed_error *e) {
+    fprintf(stderr, "%s\n", e->text);
+    return 1;
+}
+
+static heed_status open_tokenizer(tokenizer **t, const char *what, heed_error *e) {
+    return strcmp(what, "bytes") == 0 ? tokenizer_create_bytes(t, e) : tokenizer_load(t, what, e);
+}
+
+static void print_ids(const id_list *list, char between) {
+    for (int64_t i = 0; i < list->count; i++) printf("%d%c", list->id[i], between);
+}
+
+static heed_status encode(const tokenizer *t, const char *text, size_t n, bool each, heed_error *e) {
+    id_list list = {0};
+    heed_status status = HEED_OK;
+    for (size_t at = 0; at < n && status == HEED_OK;) {
+        const size_t length = each ? strnlen(text + at, n - at) : n;
+        list.count = 0;
+        status = tokenizer_encode(t, text + at, length, &list, e);
+        print_ids(&list, each ? ' ' : '\n');
+        if (each) putchar('\n');
+        at += length + each;
+    }
+    free(list.id);
+    return status;
+}
+
+static heed_status decode(const tokenizer *t, const char *text, heed_error *e) {
+    id_list list = {0};
+    heed_status status = HEED_OK;
+    for (char *end; status == HEED_OK; text = end) {
+        const long id = strtol(text, &end, 10);
+        if (end == text) break;
+        status = id_list_add(&list, (int32_t)id, e);
+    }
+    text_string out = {0};
+    if (status == HEED_OK) status = tokenizer_decode(t, list.id, list.count, &out, e);
+    if (status == HEED_OK && out.length > 0) fwrite(out.text, 1, out.length, stdout);
+    free(list.id);
+    free(out.text);
+    return status;
+}
+
+static int run_tokenizer(const char *verb, const char *what, const char *path) {
+    heed_error e;
+    tokenizer *t;
+    if (open_tokenizer(&t, what, &e) != HEED_OK) return fail(&e);
+    heed_status status;
+    if (strcmp(verb, "save") == 0) status = tokenizer_save(t, path, &e);
+    else {
+        char *text;
+        size_t n;
+        status = file_read(&text, &n, path, 1 << 30, &e);
+        if (status == HEED_OK && strcmp(verb, "decode") == 0) status = decode(t, text, &e);
+        else if (status == HEED_OK) status = encode(t, text, n, strcmp(verb, "encode-each") == 0, &e);
+        free(text);
+    }
+    tokenizer_free(t);
+    return status == HEED_OK ? 0 : fail(&e);
+}
+
+static int run_tensors(const char *path, const char *out) {
+    heed_error e;
+    safetensors *f;
+    if (safetensors_open(&f, path, &e) != HEED_OK) return fail(&e);
+    const int64_t count = safetensors_count(f);
+    heed_status status = HEED_OK;
+    if (out != NULL) status = safetensors_write(out, count > 0 ? safetensors_at(f, 0) : NULL, count, NULL, 0, &e);
+    for (int64_t i = 0; i < count && out == NULL; i++) {
+        const tensor_view *t = safetensors_at(f, i);
+        printf("%s %s", t->name, tensor_type_name(t->type));
+        for (int d = 0; d < t->dims; d++) printf(" %lld", (long long)t->shape[d]);
+        putchar('\n');
+    }
+    safetensors_close(f);
+    return status == HEED_OK ? 0 : fail(&e);
+}
+
+int main(int n, char **word) {
+    if (n == 4 && strcmp(word[1], "copy") == 0) return run_tensors(word[2], word[3]);
+    if (n == 3 && strcmp(word[1], "names") == 0) return run_tensors(word[2], NULL);
+    if (n == 4) return run_tokenizer(word[1], word[2], word[3]);
+    return 64;
+}
