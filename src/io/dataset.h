@@ -3,7 +3,8 @@
 // .txt    one per run of non-blank lines (a line of only spaces, tabs, CR, FF and VT is blank). Lines of one document are joined
 //         by "\n", the last without; CR LF counts as one newline, and a byte order mark at the start of the file is dropped. Any
 //         other byte, zero and invalid UTF-8 included, is kept.
-// .jsonl  one per line, the value of "text" (which may be empty); blank lines are skipped, other keys are ignored.
+// .jsonl  one per line, the value of "text" (which may be empty); blank lines are skipped, other keys are ignored. A line that is
+//         no JSON object, or not UTF-8, is an error.
 // demo    a document of the built-in language, see demo.h.
 // Every document ends in the tokenizer's EOS.
 #pragma once

@@ -15,6 +15,9 @@ typedef struct {
 
 void demo_write(random_stream *, demo_document *);
 
-// Expected nats and bytes of a document.
-double demo_entropy(void);
-double demo_length(void);
+// The same with another source of choices and, if most > 0, only the first `most` alternatives of each choice: with few of them
+// a test can go through the whole language. choose returns one of 0 .. n - 1; that one has probability weight / sum of weights.
+typedef int demo_choose(void *context, const uint8_t *weight, int n);
+void demo_derive(demo_choose *, void *context, int most, demo_document *);
+
+double demo_entropy(void);    // expected nats of a document: what the mean of `nats` tends to

@@ -26,24 +26,33 @@ static bool is_shallow(const char *bytes, size_t n, size_t *line) {
     return true;
 }
 
-heed_status json_file_parse(json_t **root, const char *bytes, size_t n, const char *file, heed_error *error) {
+// first: the number of the first line, for sentences.
+static heed_status parse(json_t **root, const char *bytes, size_t n, const char *file, size_t first, size_t flags, heed_error *error) {
     *root = NULL;
     size_t line;
     if (n > JSON_BYTES)
         return error_set(error, HEED_INVALID, "%s has %zu bytes; at most %d are allowed", file_shown(file), n, JSON_BYTES);
     if (!is_shallow(bytes, n, &line))
-        return error_set(error, HEED_INVALID, "%s, line %zu: nested deeper than %d", file_shown(file), line, JSON_DEPTH);
+        return error_set(error, HEED_INVALID, "%s, line %zu: nested deeper than %d", file_shown(file), line + first - 1, JSON_DEPTH);
     json_error_t reason;
-    json_t *value = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
+    json_t *value = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &reason);
     if (value == NULL)
-        return error_set(error, HEED_INVALID, "%s, line %d, column %d (byte %d): %.90s", file_shown(file), reason.line, reason.column,
-                         reason.position, reason.text);
+        return error_set(error, HEED_INVALID, "%s, line %zu, column %d (byte %d): %.90s", file_shown(file), (size_t)reason.line + first - 1,
+                         reason.column, reason.position, reason.text);
     if (!json_is_object(value)) {
         json_decref(value);
-        return error_set(error, HEED_INVALID, "%s: the whole must be an object, {...}", file_shown(file));
+        return error_set(error, HEED_INVALID, "%s, line %zu: an object, {...}, is needed", file_shown(file), first);
     }
     *root = value;
     return HEED_OK;
+}
+
+heed_status json_file_parse(json_t **root, const char *bytes, size_t n, const char *file, heed_error *error) {
+    return parse(root, bytes, n, file, 1, 0, error);
+}
+
+heed_status json_line_parse(json_t **root, const char *bytes, size_t n, const char *file, size_t line, heed_error *error) {
+    return parse(root, bytes, n, file, line, JSON_ALLOW_NUL, error);
 }
 
 heed_status json_file_read(json_t **root, const char *path, heed_error *error) {

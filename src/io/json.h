@@ -16,6 +16,9 @@ heed_status json_file_read(json_t **, const char *path, heed_error *);
 // The same from memory; `file` is only for the sentence.
 heed_status json_file_parse(json_t **, const char *bytes, size_t n, const char *file, heed_error *);
 
+// One line of a .jsonl file, `line` its number; texts may hold zero bytes (json_string_length).
+heed_status json_line_parse(json_t **, const char *bytes, size_t n, const char *file, size_t line, heed_error *);
+
 // Atomic (file_replace), indented, keys in the order they were set. Reals read back exactly (%.17g).
 heed_status json_file_write(const json_t *, const char *path, heed_error *);
 

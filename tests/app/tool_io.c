@@ -4,8 +4,10 @@
 //   encode-each WHAT FILE   the file holds texts ending in a zero byte; the ids of each on one line
 //   decode WHAT FILE        the bytes of the ids in FILE
 //   save WHAT FOLDER        the tokenizer's files
+//   demo SEED COUNT         documents of the demo language: -log p, a tab, the text, one a line
 //   copy FILE OUT           a safetensors file, read and written again
 //   names FILE              its tensors: name, dtype, shape
+#include "io/demo.h"
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "io/tokenizer.h"
@@ -93,9 +95,20 @@ static int run_tensors(const char *path, const char *out) {
     return status == HEED_OK ? 0 : fail(&e);
 }
 
+static int run_demo(const char *seed, const char *count) {
+    for (int64_t i = 0; i < atoll(count); i++) {
+        random_stream stream = random_of((uint64_t)atoll(seed), (uint64_t)i);
+        demo_document d;
+        demo_write(&stream, &d);
+        printf("%.17g\t%.*s\n", d.nats, d.length, d.text);
+    }
+    return 0;
+}
+
 int main(int n, char **word) {
     if (n == 4 && strcmp(word[1], "copy") == 0) return run_tensors(word[2], word[3]);
     if (n == 3 && strcmp(word[1], "names") == 0) return run_tensors(word[2], NULL);
+    if (n == 4 && strcmp(word[1], "demo") == 0) return run_demo(word[2], word[3]);
     if (n == 4) return run_tokenizer(word[1], word[2], word[3]);
     return 64;
 }
