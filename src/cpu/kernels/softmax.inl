@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The running softmax of a tile of scores and its gradient. Exponentials are powers of 2: exp(x - m) = 2^(x c - m c) with
-// c = log2(e), one fused multiply-add before the polynomial.
+// The running softmax of a tile of scores and its gradient. Exponentials are powers of 2: exp(x - m) = 2^((x - m) c) with
+// c = log2(e). The difference comes first: near the maximum it is exact, where x c - m c would carry the rounding of m c.
 
 static const float LOG2_E = 0x1.715476p+0f;
 
@@ -23,20 +23,22 @@ static inline float row_max(const float *s, int64_t from, int64_t to) {
     return v_reduce_max(v_max(even, odd));
 }
 
-// s[j] = 2^(s[j] c - ref); returns their sum.
+static inline v_f32 exp_from(v_f32 x, v_f32 ref) { return v_exp2(v_mul(v_sub(x, ref), v_set(LOG2_E))); }
+
+// s[j] = exp(s[j] - ref); returns their sum.
 static inline float row_exp(float *s, int64_t from, int64_t to, float ref) {
-    const v_f32 c = v_set(LOG2_E), minus = v_set(-ref);
+    const v_f32 big = v_set(ref);
     v_f32 even = v_zero(), odd = v_zero();
     int64_t j = from;
     for (; j + 2 * V_LANES <= to; j += 2 * V_LANES) {
-        const v_f32 p = v_exp2(v_fma(v_load(s + j), c, minus)), q = v_exp2(v_fma(v_load(s + j + V_LANES), c, minus));
+        const v_f32 p = exp_from(v_load(s + j), big), q = exp_from(v_load(s + j + V_LANES), big);
         v_store(s + j, p);
         v_store(s + j + V_LANES, q);
         even = v_add(even, p);
         odd = v_add(odd, q);
     }
     for (; j < to; j += V_LANES) {
-        const v_f32 p = v_exp2(v_fma(load_upto(HEED_F32, s, j, to - j), c, minus));
+        const v_f32 p = exp_from(load_upto(HEED_F32, s, j, to - j), big);
         store_upto(HEED_F32, s, j, p, to - j);
         even = v_add(even, v_select(v_first(to - j), p, v_zero()));
     }
@@ -51,9 +53,9 @@ static void softmax(int64_t m, int64_t n, float *s, int64_t ld, const int32_t *f
         if (from >= to) continue;
         const float old = max[r], found = row_max(s, from, to), big = found > old ? found : old;
         // While nothing but -inf was seen, 0 stands in: 2^(-inf - 0) is 0 where -inf - -inf would be NaN.
-        const float added = row_exp(s, from, to, big == -INFINITY ? 0.0f : big * LOG2_E);
+        const float added = row_exp(s, from, to, big == -INFINITY ? 0.0f : big);
         if (big > old) {
-            const float shrink = exp2f((old - big) * LOG2_E);
+            const float shrink = expf(old - big);
             sum[r] *= shrink;
             for (int64_t j = 0; j < n_o; j += V_LANES) {
                 store_upto(HEED_F32, o, j, v_mul(load_upto(HEED_F32, o, j, n_o - j), v_set(shrink)), n_o - j);
@@ -64,10 +66,10 @@ static void softmax(int64_t m, int64_t n, float *s, int64_t ld, const int32_t *f
     }
 }
 
-static inline void grad_vector(float *s, float *ds, int64_t n, v_f32 minus_lse, v_f32 delta) {
+static inline void grad_vector(float *s, float *ds, int64_t n, v_f32 lse, v_f32 delta) {
     const v_f32 x = load_upto(HEED_F32, s, 0, n);
     const v_mask hidden = v_eq(x, minus_infinity());    // also where lse is -inf, and where ds holds NaN
-    const v_f32 p = v_select(hidden, v_zero(), v_exp2(v_fma(x, v_set(LOG2_E), minus_lse)));
+    const v_f32 p = v_select(hidden, v_zero(), exp_from(x, lse));
     const v_f32 d = v_mul(p, v_sub(load_upto(HEED_F32, ds, 0, n), delta));
     store_upto(HEED_F32, s, 0, p, n);
     store_upto(HEED_F32, ds, 0, v_select(hidden, v_zero(), d), n);
@@ -79,10 +81,10 @@ static void softmax_grad(int64_t m, int64_t n, float *s, int64_t lds, float *ds,
         const int64_t from = first != NULL ? first[r] : 0, to = end != NULL ? end[r] : n;
         clear_outside(s, from, to, n);
         clear_outside(ds, from, to, n);
-        const v_f32 minus_lse = v_set(-lse[r] * LOG2_E), d = v_set(delta[r]);
+        const v_f32 lse_r = v_set(lse[r]), d = v_set(delta[r]);
         int64_t j = from;
-        for (; j + V_LANES <= to; j += V_LANES) grad_vector(s + j, ds + j, V_LANES, minus_lse, d);
-        if (j < to) grad_vector(s + j, ds + j, to - j, minus_lse, d);
+        for (; j + V_LANES <= to; j += V_LANES) grad_vector(s + j, ds + j, V_LANES, lse_r, d);
+        if (j < to) grad_vector(s + j, ds + j, to - j, lse_r, d);
     }
 }
 

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backward by tiles (Dao 2023, section 3.1): key tiles outer, query tiles inner, dQ gathered in key order. A kv head with its
+// group of query heads is one item of work; where there are few kv heads, its keys are cut into ranges, each with its own dQ,
+// which are added in order. The cut is a function of one sequence's shape, so the bits do not depend on the threads.
+//
+//     forward: out = w . v      so:  dv += w^T . dout,  dk += draw^T . (scale q),  dq += scale draw . k
+#include "cpu/algo/dbias.h"
+#include "cpu/algo/grad_tile.h"
+#include "cpu/algo/rows.h"
+#include "cpu/rates.h"
+
+#include <string.h>
+
+enum {
+    TILE_ROWS = 48,     // P and dS of 48 x 256, the panels of K and V and the sums of dK and dV share L2
+    ITEMS_WANTED = 8,   // enough to keep a few workers level, few enough that the dQ of ranges stay small
+};
+
+static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return rows_refuse(p); }
+
+static double cost(const heed_problem *p, const heed_machine *machine) {
+    const rates r = rates_of(machine->cpu);
+    const double products = r.product * (double)(3 * p->channels + 2 * p->value_channels);
+    return r.call + r.pack * rates_floats(p) + rates_visible(p) * (products + 1.5 * r.softmax + 2 * rates_edit_ns(p, &r));
+}
+
+// ---- Memory -------------------------------------------------------------------------------------------------------
+
+static int64_t key_tiles(const heed_problem *p) { return int64_ceil_div(p->keys, TILE_KEYS); }
+static int64_t group_of(const heed_problem *p) { return p->heads / p->kv_heads; }
+
+static int64_t ranges_of(const heed_problem *p) {
+    const int64_t wanted = int64_ceil_div(ITEMS_WANTED, p->kv_heads);
+    return int64_max(1, int64_min(wanted, key_tiles(p)));
+}
+
+static size_t dq_bytes(const heed_problem *p) {    // of one kv head's group
+    const size_t rows = size_mul((size_t)group_of(p), (size_t)p->queries);
+    return size_align(size_mul(rows, size_mul((size_t)p->channels, sizeof(float))));
+}
+
+static size_t slope_bytes(const heed_problem *p) {
+    return p->with & HEED_SLOPES ? size_align(size_mul((size_t)(p->batch * p->heads * ranges_of(p)), sizeof(double))) : 0;
+}
+
+// One worker's memory.
+typedef struct {
+    grad_tile tile;
+    float *q_packed, *dout_packed, *dk, *dv, *delta, *factor;
+    char *packed, *dq;    // where the kv head is one item
+} scratch;
+
+static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *base, scratch *w) {
+    const heed_problem *p = &plan->problem;
+    const cpu_product *mm = &plan->machine.cpu->f32;
+    const size_t whole = ranges_of(p) == 1 ? 1 : 0;
+    const size_t bytes[] = {
+        grad_tile_begin(NULL, plan, args, TILE_ROWS, TILE_KEYS, NULL), mm->b_bytes(TILE_ROWS, p->channels),
+        mm->b_bytes(TILE_ROWS, p->value_channels), size_align((size_t)(TILE_KEYS * p->channels) * sizeof(float)),
+        size_align((size_t)(TILE_KEYS * p->value_channels) * sizeof(float)),
+        size_align(size_mul(size_mul((size_t)group_of(p), (size_t)p->queries), sizeof(float))), size_align(ROWS_CHUNK * sizeof(float)),
+        whole * packed_bytes(p, mm), whole * dq_bytes(p),
+    };
+    size_t at[sizeof bytes / sizeof *bytes], sum = 0;
+    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
+        at[i] = sum;
+        sum = size_add(sum, bytes[i]);
+    }
+    if (base == NULL) return sum;
+    grad_tile_begin(&w->tile, plan, args, TILE_ROWS, TILE_KEYS, base);
+    w->q_packed = (float *)(base + at[1]);
+    w->dout_packed = (float *)(base + at[2]);
+    w->dk = (float *)(base + at[3]);
+    w->dv = (float *)(base + at[4]);
+    w->delta = (float *)(base + at[5]);
+    w->factor = (float *)(base + at[6]);
+    w->packed = base + at[7];
+    w->dq = base + at[8];
+    return sum;
+}
+
+// Shared: the sums of dslopes; with ranges also, of one sequence at a time, the packed heads and a dQ a range.
+static heed_status plan(heed_plan *plan, heed_error *error) {
+    const heed_problem *p = &plan->problem;
+    plan->tile_query = TILE_ROWS;
+    plan->tile_key = TILE_KEYS;
+    plan->worker_bytes = scratch_at(plan, NULL, NULL, NULL);
+    plan->worker_bytes = plan->worker_bytes > dbias_scratch_bytes(plan) ? plan->worker_bytes : dbias_scratch_bytes(plan);
+    plan->shared_bytes = slope_bytes(p);
+    if (ranges_of(p) > 1) {
+        const size_t head = size_add(packed_bytes(p, &plan->machine.cpu->f32), size_mul((size_t)ranges_of(p), dq_bytes(p)));
+        plan->shared_bytes = size_add(plan->shared_bytes, size_mul((size_t)p->kv_heads, head));
+    }
+    return HEED_OK;
+}
+
+typedef struct {
+    const heed_plan *plan;
+    const heed_args *args;
+    int64_t batch;    // the sequence at hand, with ranges
+} call;
+
+static packed_head shared_packed(const call *c, int64_t g) {
+    const heed_problem *p = &c->plan->problem;
+    const cpu_product *mm = &c->plan->machine.cpu->f32;
+    return packed_at(p, mm, (char *)plan_shared(c->args) + slope_bytes(p) + (size_t)g * packed_bytes(p, mm));
+}
+
+static float *shared_dq(const call *c, int64_t g, int64_t range) {
+    const heed_problem *p = &c->plan->problem;
+    char *at = (char *)plan_shared(c->args) + slope_bytes(p) + (size_t)p->kv_heads * packed_bytes(p, &c->plan->machine.cpu->f32);
+    return (float *)(at + (size_t)(g * ranges_of(p) + range) * dq_bytes(p));
+}
+
+static double *slope_sum(const call *c, int64_t b, int64_t head, int64_t range) {
+    const heed_problem *p = &c->plan->problem;
+    return (double *)plan_shared(c->args) + (b * p->heads + head) * ranges_of(p) + range;
+}
+
+// ---- One range of keys of one kv head -----------------------------------------------------------------------------
+
+typedef struct {
+    const call *c;
+    edit_sequence s;
+    packed_head packed;
+    int64_t g, range;
+    float *dq;    // (group, queries, channels)
+    scratch w;
+} key_range;
+
+static void mend(key_range *k, int64_t head_in_group, bool bad_k, bool bad_q, bool bad_dout) {
+    const heed_problem *p = &k->c->plan->problem;
+    const heed_args *a = k->c->args;
+    const grad_tile *t = &k->w.tile;
+    const int64_t D = p->channels, Dv = p->value_channels, b = k->s.batch, column = t->key % TILE_KEYS;
+    if (bad_dout) {
+        const bad_rows bad = {p->dtype, row_at(p->dtype, a->dout, p->dout, b, t->head, t->row0), p->dout.token, Dv, 1.0f, t->row};
+        packed_mend(&bad, true, t->rows, t->n, t->p, t->ld, t->seen, t->ld, k->w.dv + column * Dv, Dv);
+    }
+    if (bad_q) {
+        const bad_rows bad = {p->dtype, row_at(p->dtype, a->q, p->q, b, t->head, t->row0), p->q.token, D, (float)p->scale, t->row};
+        packed_mend(&bad, true, t->rows, t->n, t->ds, t->ld, t->seen, t->ld, k->w.dk + column * D, D);
+    }
+    if (bad_k) {
+        const bad_rows bad = {p->kv_dtype, row_at(p->kv_dtype, a->k, p->k, b, k->g, t->key), p->k.token, D, 1.0f, t->row};
+        packed_mend(&bad, false, t->rows, t->n, t->ds, t->ld, t->seen, t->ld, k->dq + (head_in_group * p->queries + t->row0) * D, D);
+    }
+}
+
+// Adds what rows [row0, row0 + rows) of a head and the keys of a tile give one another.
+static void meet(key_range *k, int64_t head_in_group, int64_t row0, int64_t rows, int64_t key0, int64_t keys) {
+    const heed_plan *plan = k->c->plan;
+    const heed_problem *p = &plan->problem;
+    const cpu_product *mm = &plan->machine.cpu->f32;
+    const int64_t D = p->channels, Dv = p->value_channels, head = k->g * group_of(p) + head_in_group;
+    grad_tile *t = &k->w.tile;
+    const edit_rect rect = {head, row0, rows, key0, keys};
+    if (edit_classify(&k->s, rect) == HEED_RECT_SKIP) return;
+    grad_tile_rows(t, &k->s, head, row0, rows, k->w.delta + head_in_group * p->queries + row0);
+    const bool bad_q = !mm->pack_b(k->w.q_packed, rows, rows, D, HEED_F32, t->q, D);
+    const bool bad_dout = !mm->pack_b(k->w.dout_packed, rows, rows, Dv, HEED_F32, t->dout, Dv);
+    const bool bad_k = k->packed.bad_k[key0 / TILE_KEYS], bad = bad_k || bad_q || bad_dout;
+    if (!grad_tile_compute(t, product_at(mm, k->packed.k_turned, D, 0, key0), product_at(mm, k->packed.v_turned, Dv, 0, key0), key0,
+                           keys, bad)) return;
+    const int64_t column = t->key - key0;
+    mm->mm_t(t->n, Dv, rows, t->p, t->ld, k->w.dout_packed, rows, k->w.dv + column * Dv, Dv, true);
+    mm->mm_t(t->n, D, rows, t->ds, t->ld, k->w.q_packed, rows, k->w.dk + column * D, D, true);
+    mm->mm(rows, D, t->n, t->ds, t->ld, product_at(mm, k->packed.k, k->packed.rows, t->key, 0), k->packed.rows,
+           k->dq + (head_in_group * p->queries + row0) * D, D, true);
+    if (bad) mend(k, head_in_group, bad_k, bad_q, bad_dout);
+    if (k->c->args->dslopes != NULL) *slope_sum(k->c, k->s.batch, head, k->range) += grad_tile_slope(t);
+}
+
+static void store_keys(key_range *k, int64_t key0, bool nan) {
+    const heed_plan *plan = k->c->plan;
+    const heed_problem *p = &plan->problem;
+    const heed_args *a = k->c->args;
+    const int64_t D = p->channels, Dv = p->value_channels, keys = int64_min(TILE_KEYS, p->keys - key0), b = k->s.batch;
+    const int64_t end = int64_min(key0 + keys, k->s.n_key);
+    if (end > key0) rows_mean_dv(plan, a, &k->s, k->g, key0, end, k->w.dv, Dv);
+    void *dk = row_at_mut(p->kv_dtype, a->dk, p->dk, b, k->g, key0), *dv = row_at_mut(p->kv_dtype, a->dv, p->dv, b, k->g, key0);
+    plan->machine.cpu->rows_to(keys, D, p->kv_dtype, dk, p->dk.token, k->w.dk, D, NULL);
+    plan->machine.cpu->rows_to(keys, Dv, p->kv_dtype, dv, p->dv.token, k->w.dv, Dv, NULL);
+    if (!nan || end <= key0) return;
+    rows_fill_nan(p->kv_dtype, dk, p->dk.token, end - key0, D);
+    rows_fill_nan(p->kv_dtype, dv, p->dv.token, end - key0, Dv);
+}
+
+static void walk(key_range *k) {
+    const heed_plan *plan = k->c->plan;
+    const heed_problem *p = &plan->problem;
+    const int64_t tiles = key_tiles(p), ranges = ranges_of(p), group = group_of(p);
+    memset(k->dq, 0, dq_bytes(p));
+    for (int64_t i = 0; i < group; i++) {
+        if (k->c->args->dslopes != NULL) *slope_sum(k->c, k->s.batch, k->g * group + i, k->range) = 0;
+        rows_delta(plan, k->c->args, &k->s, k->g * group + i, 0, p->queries, k->w.delta + i * p->queries);
+    }
+    const bool nan = rows_nan_group(plan, k->c->args, &k->s, k->g);
+    for (int64_t tile = k->range * tiles / ranges; tile < (k->range + 1) * tiles / ranges; tile++) {
+        const int64_t key0 = tile * TILE_KEYS, keys = int64_min(TILE_KEYS, k->s.n_key - key0);
+        memset(k->w.dk, 0, (size_t)(TILE_KEYS * p->channels) * sizeof(float));
+        memset(k->w.dv, 0, (size_t)(TILE_KEYS * p->value_channels) * sizeof(float));
+        for (int64_t i = 0; i < group && keys > 0; i++) {
+            for (int64_t row0 = 0; row0 < p->queries; row0 += TILE_ROWS) {
+                meet(k, i, row0, int64_min(TILE_ROWS, p->queries - row0), key0, keys);
+            }
+        }
+        store_keys(k, key0, nan);
+    }
+}
+
+static void store_queries(const call *c, const edit_sequence *s, int64_t head, int64_t row0, int64_t rows, const float *dq,
+                          float *factor) {
+    const heed_problem *p = &c->plan->problem;
+    for (int64_t r = 0; r < rows; r++) factor[r] = (float)p->scale;
+    void *to = row_at_mut(p->dtype, c->args->dq, p->dq, s->batch, head, row0);
+    c->plan->machine.cpu->rows_to(rows, p->channels, p->dtype, to, p->dq.token, dq, p->channels, factor);
+    for (int64_t r = 0; r < rows; r++) {
+        if (!rows_nan(c->plan, c->args, s, head, row0 + r)) continue;
+        rows_fill_nan(p->dtype, row_at_mut(p->dtype, c->args->dq, p->dq, s->batch, head, row0 + r), 0, 1, p->channels);
+    }
+}
+
+// ---- Items --------------------------------------------------------------------------------------------------------
+
+// A whole kv head.
+static void run_head(void *context, int64_t item, int worker) {
+    const call *c = context;
+    const heed_problem *p = &c->plan->problem;
+    const cpu_product *mm = &c->plan->machine.cpu->f32;
+    key_range k = {.c = c, .s = edit_begin(p, c->args, item / p->kv_heads), .g = item % p->kv_heads};
+    scratch_at(c->plan, c->args, plan_scratch(c->plan, c->args, worker), &k.w);
+    k.packed = packed_at(p, mm, k.w.packed);
+    k.dq = (float *)k.w.dq;
+    for (int64_t tile = 0; tile < key_tiles(p); tile++) packed_fill(&k.packed, p, c->args, mm, k.s.batch, k.g, k.s.n_key, tile);
+    walk(&k);
+    for (int64_t i = 0; i < group_of(p); i++) {
+        for (int64_t row0 = 0; row0 < p->queries; row0 += ROWS_CHUNK) {
+            store_queries(c, &k.s, k.g * group_of(p) + i, row0, int64_min(ROWS_CHUNK, p->queries - row0),
+                          k.dq + (i * p->queries + row0) * p->channels, k.w.factor);
+        }
+    }
+}
+
+static void pack_tile(void *context, int64_t item, int worker) {
+    const call *c = context;
+    const heed_problem *p = &c->plan->problem;
+    const int64_t g = item / key_tiles(p);
+    const edit_sequence s = edit_begin(p, c->args, c->batch);
+    packed_head to = shared_packed(c, g);
+    packed_fill(&to, p, c->args, &c->plan->machine.cpu->f32, c->batch, g, s.n_key, item % key_tiles(p));
+}
+
+static void run_range(void *context, int64_t item, int worker) {
+    const call *c = context;
+    const heed_problem *p = &c->plan->problem;
+    key_range k = {.c = c, .s = edit_begin(p, c->args, c->batch), .g = item % p->kv_heads, .range = item / p->kv_heads};
+    scratch_at(c->plan, c->args, plan_scratch(c->plan, c->args, worker), &k.w);
+    k.packed = shared_packed(c, k.g);
+    k.dq = shared_dq(c, k.g, k.range);
+    walk(&k);
+}
+
+// Adds the ranges' dQ of some rows of a head, in order.
+static void gather(void *context, int64_t item, int worker) {
+    const call *c = context;
+    const heed_problem *p = &c->plan->problem;
+    const int64_t chunks = int64_ceil_div(p->queries, ROWS_CHUNK), head = item / chunks, row0 = item % chunks * ROWS_CHUNK;
+    const int64_t rows = int64_min(ROWS_CHUNK, p->queries - row0), g = head / group_of(p), D = p->channels;
+    const int64_t at = (head % group_of(p) * p->queries + row0) * D;
+    const edit_sequence s = edit_begin(p, c->args, c->batch);
+    scratch w;
+    scratch_at(c->plan, c->args, plan_scratch(c->plan, c->args, worker), &w);
+    float *sum = shared_dq(c, g, 0) + at;
+    for (int64_t range = 1; range < ranges_of(p); range++) c->plan->machine.cpu->add(rows * D, sum, shared_dq(c, g, range) + at);
+    store_queries(c, &s, head, row0, rows, sum, w.factor);
+}
+
+static void run_dsink(void *context, int64_t head, int worker) {
+    const call *c = context;
+    rows_dsink(c->plan, c->args, head, plan_scratch(c->plan, c->args, worker));
+}
+
+static void add_slopes(const call *c) {
+    const heed_problem *p = &c->plan->problem;
+    for (int64_t head = 0; head < p->heads; head++) {
+        double sum = 0;
+        for (int64_t b = 0; b < p->batch; b++) {
+            for (int64_t range = 0; range < ranges_of(p); range++) sum += *slope_sum(c, b, head, range);
+        }
+        c->args->dslopes[head] = (float)sum;
+    }
+}
+
+static void run(const heed_plan *plan, const heed_args *args) {
+    const heed_problem *p = &plan->problem;
+    call c = {plan, args, 0};
+    if (ranges_of(p) == 1) {
+        threads_for(&plan->team, p->batch * p->kv_heads, run_head, &c);
+    } else {
+        for (c.batch = 0; c.batch < p->batch; c.batch++) {
+            threads_for(&plan->team, p->kv_heads * key_tiles(p), pack_tile, &c);
+            threads_for(&plan->team, p->kv_heads * ranges_of(p), run_range, &c);
+            threads_for(&plan->team, p->heads * int64_ceil_div(p->queries, ROWS_CHUNK), gather, &c);
+        }
+    }
+    if (args->dslopes != NULL) add_slopes(&c);
+    if (args->dsinks != NULL) threads_for(&plan->team, p->heads, run_dsink, &c);
+    if (args->dbias != NULL) dbias_run(plan, args);
+}
+
+extern const heed_impl impl_flash_bwd;
+const heed_impl impl_flash_bwd = {"cpu.flash", HEED_BACKWARD, false, refuse, cost, plan, run};
