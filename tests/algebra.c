@@ -46,7 +46,10 @@ static void run(const char *text, arrays *x, int64_t first_key, heed_args extra)
 
 static double distance(const float *a, const float *b, int n) {
     double most = 0;
-    for (int i = 0; i < n; i++) most = fmax(most, fabs((double)a[i] - (double)b[i]));
+    for (int i = 0; i < n; i++) {
+        const double d = fabs((double)a[i] - (double)b[i]);
+        if (d > most || isnan(d)) most = d;    // fmax would lose a NaN
+    }
     return most;
 }
 

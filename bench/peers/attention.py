@@ -25,7 +25,7 @@ PROBLEMS = [f"b1 h12 q{s} d{d} {dtype}{mask}{grad}" for grad in ("", " grad") fo
             "b1 h12 q4096 d64 f32 causal window:256", "b1 h32/8 q1 k8192 d128 f32 causal"]
 QUICK = ["b1 h12 q1024 d64 f32", "b1 h12 q1024 d64 f32 causal", "b1 h12 q1024 d64 f32 causal grad"]
 KNOWN = {"causal", "grad", "f32", "bf16", "causal:top"}
-SETTLE = 0.003     # seconds: PyTorch's workers spin for about 2 ms after a call and would disturb the other side
+SETTLE = 0.003     # seconds: PyTorch's workers spin for about 2 ms after a call
 
 
 class Problem:
@@ -148,7 +148,8 @@ def measure(library, text, threads, seconds, with_flex):
         calls[name] = call
     best, rounds = in_turns(calls, threads, seconds)
     row = {"problem": text, "threads": threads, "implementation": implementation, "rounds": rounds, "gflop": problem.gflop,
-           "ms": {name: 1e3 * t for name, t in best.items()}, "ratio": {n: t / best["heed"] for n, t in best.items() if n != "heed"}}
+           "ms": {name: 1e3 * t for name, t in best.items()},
+           "ratio": {name: t / best["heed"] for name, t in best.items() if name != "heed"}}
     ratios = "  ".join(f"{n} {1e3 * best[n]:8.2f} ms = {r:5.2f}x" for n, r in row["ratio"].items())
     speed = problem.gflop / best["heed"]
     print(f"{text:44} {threads}T  {implementation:10} {1e3 * best['heed']:8.2f} ms {speed:6.0f} GF/s  {ratios}", flush=True)
