@@ -32,5 +32,6 @@ int main(void) {
     for (int i = 0; i < N; i++) wrong += out[i] < v[i] - 1e-4f || out[i] > v[i] + 1e-4f;
     printf("%s: %d of %d rows mixed stripes\n", heed_plan_implementation(plan), wrong / CHANNELS, TOKENS);
     heed_plan_destroy(plan);
+    free(args.workspace);
     return wrong != 0;
 }

@@ -4,14 +4,17 @@
 enable_testing()
 set(heed_test_seconds 300)    # sanitizers and qemu are slow; a test itself stays under 15 s
 # Labels: pool = runs on a caller's own threads (tsan); smoke = the sample that aarch64 runs under qemu.
-set(heed_smoke_tests algebra dispatch edits errors kernels pool problem_text simd)
+set(heed_smoke_tests algebra dispatch edits errors grad kernels pool problem_text simd)
+if(HEED_SANITIZE)
+  set(heed_arguments_impls 60)    # drawn problems; 250 without sanitizers
+endif()
 
 function(heed_test source libraries)
   get_filename_component(name ${source} NAME_WE)
   add_executable(test_${name} ${source})
   target_link_libraries(test_${name} ${libraries})
   if(NOT name MATCHES "^tool_")
-    add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    add_test(NAME ${name} COMMAND test_${name} ${heed_arguments_${name}} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES TIMEOUT ${heed_test_seconds})
     if(name MATCHES "^pool")
       set_property(TEST ${name} APPEND PROPERTY LABELS pool)
