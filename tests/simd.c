@@ -16,11 +16,7 @@ enum { LANES = 16, ROUNDS = 400 };
 #include "cpu/isa.def"
 #undef ISA
 
-#define PROBE_0(name) NULL
-#define PROBE_1(name) &simd_probe_##name
-#define PROBE_OF(built, name) PROBE_##built(name)
-#define PROBE(built, name) PROBE_OF(built, name)
-#define ISA(name, features, flags, processors) PROBE(HEED_ISA_##name, name),
+#define ISA(name, features, flags, processors) SIMD_PROBE_##name,
 static const simd_probe *const probes[] = {
 #include "cpu/isa.def"
 };
@@ -45,7 +41,9 @@ static bool same(float x, float y) { return (isnan(x) && isnan(y)) || float_bits
 // Distance in units of the last place of `right`, which is exact.
 static double ulps(float x, double right) {
     if (isnan(x) || isnan(right)) return isnan(x) && isnan(right) ? 0 : INFINITY;
-    if (isinf(x) || fabs(right) > FLT_MAX) return (double)x == (double)(float)right ? 0 : fabs(right) > FLT_MAX * 0.999999 ? 1 : INFINITY;
+    if (isinf(x) || fabs(right) > FLT_MAX) {
+        return (double)x == (double)(float)right || fabs(right) > FLT_MAX * 0.999999 ? 0 : INFINITY;
+    }
     int exponent;
     frexp(right, &exponent);
     return fabs(x - right) / ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
@@ -74,7 +72,10 @@ static void test_functions(const char *isa, const simd_probe *p, const simd_prob
             float a[LANES], b[LANES], c[LANES], y[LANES];
             for (int i = 0; i < LANES; i++) a[i] = draw(&stream), b[i] = draw(&stream), c[i] = draw(&stream);
             if (strcmp(name, "v_scale") == 0) {
-                for (int i = 0; i < LANES; i++) a[i] = 1.0f + (float)random_unit(&stream), b[i] = (float)(random_below(&stream, 501)) - 250.0f;
+                for (int i = 0; i < LANES; i++) {
+                    a[i] = 1.0f + (float)random_unit(&stream);
+                    b[i] = (float)(random_below(&stream, 501)) - 250.0f;
+                }
             }
             p->run(op, a, b, c, y);
             for (int i = 0; i < p->lanes; i++) {
@@ -86,7 +87,7 @@ static void test_functions(const char *isa, const simd_probe *p, const simd_prob
                     const double off = ulps(right_bits, right);
                     worst = off > worst ? off : worst;
                     CHECK(off <= bound, "%s %s(%a) = %a, libm says %a: %.2f ulp", isa, name, a[i], y[i], right, off);
-                } else if (p->kind(op) == PROBE_TERNARY) {
+                } else if (p->is_ternary(op)) {
                     CHECK(fma_fits(name, y[i], a[i], b[i], c[i]), "%s %s(%a, %a, %a) = %a", isa, name, a[i], b[i], c[i], y[i]);
                 } else {
                     CHECK(same(y[i], want), "%s %s(%a, %a) = %a, scalar says %a", isa, name, a[i], b[i], y[i], want);
@@ -106,7 +107,9 @@ static void test_first_n(const char *isa, const simd_probe *p) {
         p->load_n(x, n, y);
         for (int i = 0; i < p->lanes; i++) CHECK(same(y[i], i < n ? x[i] : 0.0f), "%s v_load_n %d: lane %d", isa, n, i);
         p->load_bf16_n(half, n, y);
-        for (int i = 0; i < p->lanes; i++) CHECK(same(y[i], i < n ? bf16_to_f32(half[i]) : 0.0f), "%s v_load_bf16_n %d: lane %d", isa, n, i);
+        for (int i = 0; i < p->lanes; i++) {
+            CHECK(same(y[i], i < n ? bf16_to_f32(half[i]) : 0.0f), "%s v_load_bf16_n %d: lane %d", isa, n, i);
+        }
         p->first(n, y);
         for (int i = 0; i < p->lanes; i++) CHECK(y[i] == (i < n ? 1.0f : 0.0f), "%s v_first %d: lane %d", isa, n, i);
         for (int i = 0; i <= LANES; i++) to[i] = 1234.5f, half_to[i] = 0x4321;

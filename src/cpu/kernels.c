@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Picks the kernel table. The rows come from isa.def; the build defines HEED_ISA_<name> as 1 where it compiled one, else 0.
+// Picks the kernel table. The rows come from isa.def; the build defines HEED_ISA_<name> as the
+// address of its table, NULL where it compiled none.
 #include "cpu/kernels.h"
 
 #include "base/cpu_features.h"
@@ -8,18 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ISA_TABLE_0(name) NULL
-#define ISA_TABLE_1(name) &cpu_kernels_##name
-#define ISA_TABLE_OF(built, name) ISA_TABLE_##built(name)
-#define ISA_TABLE(built, name) ISA_TABLE_OF(built, name)
-
 #define ISA(name, features, flags, processors) extern const cpu_kernels cpu_kernels_##name;
 #include "cpu/isa.def"
 #undef ISA
 
 typedef struct { const char *name; uint32_t features; const cpu_kernels *table; } isa_row;
 
-#define ISA(name, features, flags, processors) {#name, features, ISA_TABLE(HEED_ISA_##name, name)},
+#define ISA(name, features, flags, processors) {#name, features, HEED_ISA_##name},
 static const isa_row rows[] = {
 #include "cpu/isa.def"
 };

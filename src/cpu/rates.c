@@ -7,7 +7,7 @@
 
 typedef struct { const char *isa; rates r; } row;
 
-#define RATES(isa, product, softmax, edit, pack, call) {#isa, {product, softmax, edit, pack, call}},
+#define RATES(isa, product, softmax, edit, pack, call, eager) {#isa, {product, softmax, edit, pack, call, eager}},
 static const row rows[] = {
 #include "cpu/rates.def"
 };

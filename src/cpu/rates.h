@@ -5,7 +5,7 @@
 #include "core/impl.h"
 #include "cpu/kernels.h"
 
-typedef struct { double product, softmax, edit, pack, call; } rates;    // ns, as rates.def says
+typedef struct { double product, softmax, edit, pack, call, eager; } rates;    // ns, as rates.def says
 
 rates rates_of(const cpu_kernels *);
 

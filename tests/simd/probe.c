@@ -5,36 +5,36 @@
 #include "cpu/kernels/exp.inl"
 #include "tests/simd/probe.h"
 
-#define PROBES(ONE, TWO, THREE, TEST, COMPARE) \
-    ONE(v_abs) ONE(v_sqrt) ONE(v_round) ONE(v_exp) ONE(v_exp2) ONE(v_tanh) \
-    TWO(v_add) TWO(v_sub) TWO(v_mul) TWO(v_div) TWO(v_max) TWO(v_min) TWO(v_copysign) TWO(v_scale) \
-    THREE(v_fma) THREE(v_fnma) \
-    TEST(v_is_nan) TEST(v_is_finite) \
-    COMPARE(v_lt) COMPARE(v_le) COMPARE(v_eq)
+static const struct {
+    const char *name;
+    v_f32 (*one)(v_f32);
+    v_f32 (*two)(v_f32, v_f32);
+    v_f32 (*three)(v_f32, v_f32, v_f32);
+    v_mask (*test)(v_f32);
+    v_mask (*compare)(v_f32, v_f32);
+} ops[] = {
+    {"v_abs", .one = v_abs}, {"v_sqrt", .one = v_sqrt}, {"v_round", .one = v_round},
+    {"v_exp", .one = v_exp}, {"v_exp2", .one = v_exp2}, {"v_tanh", .one = v_tanh},
+    {"v_add", .two = v_add}, {"v_sub", .two = v_sub}, {"v_mul", .two = v_mul}, {"v_div", .two = v_div},
+    {"v_max", .two = v_max}, {"v_min", .two = v_min}, {"v_copysign", .two = v_copysign}, {"v_scale", .two = v_scale},
+    {"v_fma", .three = v_fma}, {"v_fnma", .three = v_fnma},
+    {"v_is_nan", .test = v_is_nan}, {"v_is_finite", .test = v_is_finite},
+    {"v_lt", .compare = v_lt}, {"v_le", .compare = v_le}, {"v_eq", .compare = v_eq},
+};
 
-#define NAME_OF(f) #f,
-#define KIND_1(f) PROBE_UNARY,
-#define KIND_2(f) PROBE_BINARY,
-#define KIND_3(f) PROBE_TERNARY,
-#define KIND_M(f) PROBE_UNARY_MASK,
-#define KIND_C(f) PROBE_BINARY_MASK,
-static const char *const names[] = {PROBES(NAME_OF, NAME_OF, NAME_OF, NAME_OF, NAME_OF)};
-static const int kinds[] = {PROBES(KIND_1, KIND_2, KIND_3, KIND_M, KIND_C)};
-
-static int count(void) { return sizeof kinds / sizeof kinds[0]; }
-static const char *name(int op) { return names[op]; }
-static int kind(int op) { return kinds[op]; }
+static int count(void) { return sizeof ops / sizeof ops[0]; }
+static const char *name(int op) { return ops[op].name; }
+static bool is_ternary(int op) { return ops[op].three != NULL; }
 static v_f32 shown(v_mask m) { return v_select(m, v_set(1.0f), v_zero()); }
 static v_mask truth(const float *x) { return v_not(v_eq(v_load(x), v_zero())); }
 
-#define RUN_1(f) if (op == at++) v_store(y, f(v_load(a)));
-#define RUN_2(f) if (op == at++) v_store(y, f(v_load(a), v_load(b)));
-#define RUN_3(f) if (op == at++) v_store(y, f(v_load(a), v_load(b), v_load(c)));
-#define RUN_M(f) if (op == at++) v_store(y, shown(f(v_load(a))));
-#define RUN_C(f) if (op == at++) v_store(y, shown(f(v_load(a), v_load(b))));
 static void run(int op, const float *a, const float *b, const float *c, float *y) {
-    int at = 0;
-    PROBES(RUN_1, RUN_2, RUN_3, RUN_M, RUN_C)
+    const v_f32 x = v_load(a), z = v_load(b);
+    if (ops[op].one != NULL) v_store(y, ops[op].one(x));
+    if (ops[op].two != NULL) v_store(y, ops[op].two(x, z));
+    if (ops[op].three != NULL) v_store(y, ops[op].three(x, z, v_load(c)));
+    if (ops[op].test != NULL) v_store(y, shown(ops[op].test(x)));
+    if (ops[op].compare != NULL) v_store(y, shown(ops[op].compare(x, z)));
 }
 
 static void load_n(const float *from, int64_t n, float *y) { v_store(y, v_load_n(from, n)); }
@@ -67,11 +67,9 @@ static void transpose(float *square) {
 static float reduce_add(const float *x) { return v_reduce_add(v_load(x)); }
 static float reduce_max(const float *x) { return v_reduce_max(v_load(x)); }
 
-#define PROBE_JOIN(a, b) a##b
-#define PROBE_NAME(isa) PROBE_JOIN(simd_probe_, isa)
-extern const simd_probe PROBE_NAME(SIMD_NAME);
-const simd_probe PROBE_NAME(SIMD_NAME) = {
-    .lanes = V_LANES, .count = count, .name = name, .kind = kind, .run = run, .load_n = load_n, .store_n = store_n,
+extern const simd_probe SIMD_PROBE;
+const simd_probe SIMD_PROBE = {
+    .lanes = V_LANES, .count = count, .name = name, .is_ternary = is_ternary, .run = run, .load_n = load_n, .store_n = store_n,
     .load_bf16_n = load_bf16_n, .store_bf16_n = store_bf16_n, .load_bf16 = load_bf16, .store_bf16 = store_bf16,
     .first = first, .select = choose, .masks = masks, .split = split, .transpose = transpose,
     .reduce_add = reduce_add, .reduce_max = reduce_max,

@@ -2,16 +2,14 @@
 // One v_ function applied to one vector: how tests/simd.c reaches the functions of every instruction set.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
-
-// Each row: the function and how it is called.
-enum { PROBE_UNARY, PROBE_BINARY, PROBE_TERNARY, PROBE_UNARY_MASK, PROBE_BINARY_MASK };
 
 typedef struct {
     int lanes;
     int (*count)(void);
     const char *(*name)(int op);
-    int (*kind)(int op);
+    bool (*is_ternary)(int op);
     void (*run)(int op, const float *a, const float *b, const float *c, float *y);    // a mask comes out as 1 and 0
     void (*load_n)(const float *from, int64_t n, float *y);
     void (*store_n)(float *to, const float *x, int64_t n);

@@ -32,7 +32,9 @@ static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *bas
     return size_add(tile, size_add(k, size_add(v, delta + sum)));
 }
 
-size_t dbias_scratch_bytes(const heed_plan *plan) { return plan->problem.with & HEED_BIAS ? scratch_at(plan, NULL, NULL, NULL) : 0; }
+size_t dbias_scratch_bytes(const heed_plan *plan) {
+    return plan->problem.with & HEED_BIAS ? scratch_at(plan, NULL, NULL, NULL) : 0;
+}
 
 // [first, end) along each axis, in heads, sequences, rows and keys.
 typedef struct { int64_t batch, batch_end, head, head_end, row, row_end, key, key_end; } region;
@@ -61,7 +63,8 @@ static void sum_keys(const call *c, scratch *w, const region *at, const edit_seq
     const cpu_product *mm = &c->plan->machine.cpu->f32;
     const int64_t g = head / (p->heads / p->kv_heads), keys = int64_min(TILE_KEYS, s->n_key - key0);
     if (keys <= 0) return;
-    const void *k = row_at(p->kv_dtype, c->args->k, p->k, s->batch, g, key0), *v = row_at(p->kv_dtype, c->args->v, p->v, s->batch, g, key0);
+    const void *k = row_at(p->kv_dtype, c->args->k, p->k, s->batch, g, key0);
+    const void *v = row_at(p->kv_dtype, c->args->v, p->v, s->batch, g, key0);
     mm->pack_bt(w->k_turned, p->channels, keys, p->kv_dtype, k, p->k.token);
     mm->pack_bt(w->v_turned, p->value_channels, keys, p->kv_dtype, v, p->v.token);
     for (int64_t row0 = at->row; row0 < at->row_end; row0 += TILE_ROWS) {

@@ -29,8 +29,9 @@ typedef struct {
 } scratch;
 
 static size_t scratch_at(const heed_problem *p, char *base, scratch *to) {
-    const int64_t n[] = {TILE_ROWS * p->channels, TILE_ROWS * TILE_KEYS, TILE_ROWS * p->value_channels, TILE_ROWS, TILE_ROWS, TILE_ROWS,
-                         p->value_channels, TILE_ROWS, TILE_ROWS, TILE_ROWS * TILE_KEYS / 4, 2 * p->value_channels};
+    const int64_t Dv = p->value_channels;
+    const int64_t n[] = {TILE_ROWS * p->channels, TILE_ROWS * TILE_KEYS, TILE_ROWS * Dv, TILE_ROWS, TILE_ROWS, TILE_ROWS, Dv,
+                         TILE_ROWS, TILE_ROWS, TILE_ROWS * TILE_KEYS / 4, 2 * Dv};
     size_t at[sizeof n / sizeof *n], bytes = 0;
     for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
         at[i] = bytes;
@@ -82,7 +83,7 @@ static void mend(const tile_rows *t, int64_t r0, int64_t m, int64_t key, int64_t
     const heed_problem *problem = t->s.problem;
     const bad_rows bad = {problem->kv_dtype, row_at(problem->kv_dtype, t->c->args->v, problem->v, t->s.batch, t->g, key),
                           problem->v.token, problem->value_channels, 1.0f, t->w.row};
-    packed_mend(&bad, false, m, n, p, TILE_KEYS, t->w.seen, TILE_KEYS, t->w.o + r0 * problem->value_channels, problem->value_channels);
+    packed_mend(&bad, false, m, n, p, TILE_KEYS, t->w.seen, TILE_KEYS, t->w.o + r0 * bad.n, bad.n);
 }
 
 // Rows r0.. r0 + m of the tile meet keys key .. key + n: scores, edits, softmax, o += P V. first and end are by row, relative

@@ -46,7 +46,7 @@ static size_t slope_bytes(const heed_problem *p) {
 // One worker's memory.
 typedef struct {
     grad_tile tile;
-    float *q_packed, *dout_packed, *dk, *dv, *delta, *factor;
+    float *dk, *dv, *delta, *factor;
     char *packed, *dq;    // where the kv head is one item
 } scratch;
 
@@ -55,10 +55,11 @@ static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *bas
     const cpu_product *mm = &plan->machine.cpu->f32;
     const size_t whole = ranges_of(p) == 1 ? 1 : 0;
     const size_t bytes[] = {
-        grad_tile_begin(NULL, plan, args, TILE_ROWS, TILE_KEYS, NULL), mm->b_bytes(TILE_ROWS, p->channels),
-        mm->b_bytes(TILE_ROWS, p->value_channels), size_align((size_t)(TILE_KEYS * p->channels) * sizeof(float)),
+        grad_tile_begin(NULL, plan, args, TILE_ROWS, TILE_KEYS, NULL),
+        size_align((size_t)(TILE_KEYS * p->channels) * sizeof(float)),
         size_align((size_t)(TILE_KEYS * p->value_channels) * sizeof(float)),
-        size_align(size_mul(size_mul((size_t)group_of(p), (size_t)p->queries), sizeof(float))), size_align(ROWS_CHUNK * sizeof(float)),
+        size_align(size_mul(size_mul((size_t)group_of(p), (size_t)p->queries), sizeof(float))),
+        size_align(ROWS_CHUNK * sizeof(float)),
         whole * packed_bytes(p, mm), whole * dq_bytes(p),
     };
     size_t at[sizeof bytes / sizeof *bytes], sum = 0;
@@ -68,14 +69,12 @@ static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *bas
     }
     if (base == NULL) return sum;
     grad_tile_begin(&w->tile, plan, args, TILE_ROWS, TILE_KEYS, base);
-    w->q_packed = (float *)(base + at[1]);
-    w->dout_packed = (float *)(base + at[2]);
-    w->dk = (float *)(base + at[3]);
-    w->dv = (float *)(base + at[4]);
-    w->delta = (float *)(base + at[5]);
-    w->factor = (float *)(base + at[6]);
-    w->packed = base + at[7];
-    w->dq = base + at[8];
+    w->dk = (float *)(base + at[1]);
+    w->dv = (float *)(base + at[2]);
+    w->delta = (float *)(base + at[3]);
+    w->factor = (float *)(base + at[4]);
+    w->packed = base + at[5];
+    w->dq = base + at[6];
     return sum;
 }
 
@@ -128,25 +127,6 @@ typedef struct {
     scratch w;
 } key_range;
 
-static void mend(key_range *k, int64_t head_in_group, bool bad_k, bool bad_q, bool bad_dout) {
-    const heed_problem *p = &k->c->plan->problem;
-    const heed_args *a = k->c->args;
-    const grad_tile *t = &k->w.tile;
-    const int64_t D = p->channels, Dv = p->value_channels, b = k->s.batch, column = t->key % TILE_KEYS;
-    if (bad_dout) {
-        const bad_rows bad = {p->dtype, row_at(p->dtype, a->dout, p->dout, b, t->head, t->row0), p->dout.token, Dv, 1.0f, t->row};
-        packed_mend(&bad, true, t->rows, t->n, t->p, t->ld, t->seen, t->ld, k->w.dv + column * Dv, Dv);
-    }
-    if (bad_q) {
-        const bad_rows bad = {p->dtype, row_at(p->dtype, a->q, p->q, b, t->head, t->row0), p->q.token, D, (float)p->scale, t->row};
-        packed_mend(&bad, true, t->rows, t->n, t->ds, t->ld, t->seen, t->ld, k->w.dk + column * D, D);
-    }
-    if (bad_k) {
-        const bad_rows bad = {p->kv_dtype, row_at(p->kv_dtype, a->k, p->k, b, k->g, t->key), p->k.token, D, 1.0f, t->row};
-        packed_mend(&bad, false, t->rows, t->n, t->ds, t->ld, t->seen, t->ld, k->dq + (head_in_group * p->queries + t->row0) * D, D);
-    }
-}
-
 // Adds what rows [row0, row0 + rows) of a head and the keys of a tile give one another.
 static void meet(key_range *k, int64_t head_in_group, int64_t row0, int64_t rows, int64_t key0, int64_t keys) {
     const heed_plan *plan = k->c->plan;
@@ -154,36 +134,12 @@ static void meet(key_range *k, int64_t head_in_group, int64_t row0, int64_t rows
     const cpu_product *mm = &plan->machine.cpu->f32;
     const int64_t D = p->channels, Dv = p->value_channels, head = k->g * group_of(p) + head_in_group;
     grad_tile *t = &k->w.tile;
-    const edit_rect rect = {head, row0, rows, key0, keys};
-    if (edit_classify(&k->s, rect) == HEED_RECT_SKIP) return;
+    if (edit_classify(&k->s, (edit_rect){head, row0, rows, key0, keys}) == HEED_RECT_SKIP) return;
     grad_tile_rows(t, &k->s, head, row0, rows, k->w.delta + head_in_group * p->queries + row0);
-    const bool bad_q = !mm->pack_b(k->w.q_packed, rows, rows, D, HEED_F32, t->q, D);
-    const bool bad_dout = !mm->pack_b(k->w.dout_packed, rows, rows, Dv, HEED_F32, t->dout, Dv);
-    const bool bad_k = k->packed.bad_k[key0 / TILE_KEYS], bad = bad_k || bad_q || bad_dout;
     if (!grad_tile_compute(t, product_at(mm, k->packed.k_turned, D, 0, key0), product_at(mm, k->packed.v_turned, Dv, 0, key0), key0,
-                           keys, bad)) return;
-    const int64_t column = t->key - key0;
-    mm->mm_t(t->n, Dv, rows, t->p, t->ld, k->w.dout_packed, rows, k->w.dv + column * Dv, Dv, true);
-    mm->mm_t(t->n, D, rows, t->ds, t->ld, k->w.q_packed, rows, k->w.dk + column * D, D, true);
-    mm->mm(rows, D, t->n, t->ds, t->ld, product_at(mm, k->packed.k, k->packed.rows, t->key, 0), k->packed.rows,
-           k->dq + (head_in_group * p->queries + row0) * D, D, true);
-    if (bad) mend(k, head_in_group, bad_k, bad_q, bad_dout);
+                           keys, k->packed.bad_k[key0 / TILE_KEYS])) return;
+    grad_tile_add(t, &k->packed, key0, k->w.dk, k->w.dv, k->dq + (head_in_group * p->queries + row0) * D);
     if (k->c->args->dslopes != NULL) *slope_sum(k->c, k->s.batch, head, k->range) += grad_tile_slope(t);
-}
-
-static void store_keys(key_range *k, int64_t key0, bool nan) {
-    const heed_plan *plan = k->c->plan;
-    const heed_problem *p = &plan->problem;
-    const heed_args *a = k->c->args;
-    const int64_t D = p->channels, Dv = p->value_channels, keys = int64_min(TILE_KEYS, p->keys - key0), b = k->s.batch;
-    const int64_t end = int64_min(key0 + keys, k->s.n_key);
-    if (end > key0) rows_mean_dv(plan, a, &k->s, k->g, key0, end, k->w.dv, Dv);
-    void *dk = row_at_mut(p->kv_dtype, a->dk, p->dk, b, k->g, key0), *dv = row_at_mut(p->kv_dtype, a->dv, p->dv, b, k->g, key0);
-    plan->machine.cpu->rows_to(keys, D, p->kv_dtype, dk, p->dk.token, k->w.dk, D, NULL);
-    plan->machine.cpu->rows_to(keys, Dv, p->kv_dtype, dv, p->dv.token, k->w.dv, Dv, NULL);
-    if (!nan || end <= key0) return;
-    rows_fill_nan(p->kv_dtype, dk, p->dk.token, end - key0, D);
-    rows_fill_nan(p->kv_dtype, dv, p->dv.token, end - key0, Dv);
 }
 
 static void walk(key_range *k) {
@@ -205,19 +161,7 @@ static void walk(key_range *k) {
                 meet(k, i, row0, int64_min(TILE_ROWS, p->queries - row0), key0, keys);
             }
         }
-        store_keys(k, key0, nan);
-    }
-}
-
-static void store_queries(const call *c, const edit_sequence *s, int64_t head, int64_t row0, int64_t rows, const float *dq,
-                          float *factor) {
-    const heed_problem *p = &c->plan->problem;
-    for (int64_t r = 0; r < rows; r++) factor[r] = (float)p->scale;
-    void *to = row_at_mut(p->dtype, c->args->dq, p->dq, s->batch, head, row0);
-    c->plan->machine.cpu->rows_to(rows, p->channels, p->dtype, to, p->dq.token, dq, p->channels, factor);
-    for (int64_t r = 0; r < rows; r++) {
-        if (!rows_nan(c->plan, c->args, s, head, row0 + r)) continue;
-        rows_fill_nan(p->dtype, row_at_mut(p->dtype, c->args->dq, p->dq, s->batch, head, row0 + r), 0, 1, p->channels);
+        rows_store_dkv(plan, k->c->args, &k->s, k->g, key0, int64_min(TILE_KEYS, p->keys - key0), nan, k->w.dk, k->w.dv);
     }
 }
 
@@ -236,7 +180,7 @@ static void run_head(void *context, int64_t item, int worker) {
     walk(&k);
     for (int64_t i = 0; i < group_of(p); i++) {
         for (int64_t row0 = 0; row0 < p->queries; row0 += ROWS_CHUNK) {
-            store_queries(c, &k.s, k.g * group_of(p) + i, row0, int64_min(ROWS_CHUNK, p->queries - row0),
+            rows_store_dq(c->plan, c->args, &k.s, k.g * group_of(p) + i, row0, int64_min(ROWS_CHUNK, p->queries - row0),
                           k.dq + (i * p->queries + row0) * p->channels, k.w.factor);
         }
     }
@@ -273,7 +217,7 @@ static void gather(void *context, int64_t item, int worker) {
     scratch_at(c->plan, c->args, plan_scratch(c->plan, c->args, worker), &w);
     float *sum = shared_dq(c, g, 0) + at;
     for (int64_t range = 1; range < ranges_of(p); range++) c->plan->machine.cpu->add(rows * D, sum, shared_dq(c, g, range) + at);
-    store_queries(c, &s, head, row0, rows, sum, w.factor);
+    rows_store_dq(c->plan, c->args, &s, head, row0, rows, sum, w.factor);
 }
 
 static void run_dsink(void *context, int64_t head, int worker) {

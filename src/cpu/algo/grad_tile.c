@@ -26,6 +26,8 @@ size_t grad_tile_begin(grad_tile *t, const heed_plan *plan, const heed_args *arg
     bytes = size_add(bytes, size_align(size_mul((size_t)rows, size_mul((size_t)p->value_channels, sizeof(float)))));
     bytes = size_add(bytes, size_align((size_t)int64_max(p->channels, p->value_channels) * sizeof(float)));
     bytes = size_add(bytes, 2 * size_align((size_t)rows * sizeof(int32_t)));
+    const cpu_product *mm = &plan->machine.cpu->f32;
+    bytes = size_add(bytes, size_add(mm->b_bytes(rows, p->channels), mm->b_bytes(rows, p->value_channels)));
     if (at == NULL) return bytes;
     char *next = at;
     *t = (grad_tile){.plan = plan, .args = args, .most_rows = rows, .ld = ld};
@@ -38,7 +40,9 @@ size_t grad_tile_begin(grad_tile *t, const heed_plan *plan, const heed_args *arg
     t->row = take(&next, int64_max(p->channels, p->value_channels), true);
     t->first = take(&next, rows, true);
     t->end = take(&next, rows, true);
-    t->seen = (uint8_t *)next;
+    t->q_packed = (float *)next;
+    t->dout_packed = (float *)(next += mm->b_bytes(rows, p->channels));
+    t->seen = (uint8_t *)(next += mm->b_bytes(rows, p->value_channels));
     return bytes;
 }
 
@@ -53,8 +57,12 @@ void grad_tile_rows(grad_tile *t, const edit_sequence *s, int64_t head, int64_t 
     t->rows = rows;
     t->lse = t->args->lse + (s->batch * p->heads + head) * p->queries + row0;
     t->delta = delta;
-    mm->rows_of(t->q, rows, D, D, p->dtype, row_at(p->dtype, t->args->q, p->q, s->batch, head, row0), p->q.token, (float)p->scale);
-    mm->rows_of(t->dout, rows, Dv, Dv, p->dtype, row_at(p->dtype, t->args->dout, p->dout, s->batch, head, row0), p->dout.token, 1.0f);
+    const void *q = row_at(p->dtype, t->args->q, p->q, s->batch, head, row0);
+    const void *dout = row_at(p->dtype, t->args->dout, p->dout, s->batch, head, row0);
+    mm->rows_of(t->q, rows, D, D, p->dtype, q, p->q.token, (float)p->scale);
+    mm->rows_of(t->dout, rows, Dv, Dv, p->dtype, dout, p->dout.token, 1.0f);
+    t->bad_q = !mm->pack_b(t->q_packed, rows, rows, D, HEED_F32, t->q, D);
+    t->bad_dout = !mm->pack_b(t->dout_packed, rows, rows, Dv, HEED_F32, t->dout, Dv);
 }
 
 // The columns any row sees, from a panel's first on; the intervals become relative to it. False: none.
@@ -92,7 +100,7 @@ static void products(grad_tile *t, const float *k_turned, const float *v_turned,
     }
 }
 
-bool grad_tile_compute(grad_tile *t, const float *k_turned, const float *v_turned, int64_t key0, int64_t keys, bool want_seen) {
+bool grad_tile_compute(grad_tile *t, const float *k_turned, const float *v_turned, int64_t key0, int64_t keys, bool bad_k) {
     const heed_problem *p = &t->plan->problem;
     const cpu_product *mm = &t->plan->machine.cpu->f32;
     const bool scores = edit_has_scores(p);
@@ -105,14 +113,47 @@ bool grad_tile_compute(grad_tile *t, const float *k_turned, const float *v_turne
     t->key = rect.key0 = key0 + low;
     t->n = rect.keys = high - low;
     products(t, k_turned, v_turned, low, intervals && !scores);
-    for (int64_t r = 0; t->raw != NULL && r < t->rows; r++) memcpy(t->raw + r * t->ld, t->p + r * t->ld, (size_t)t->n * sizeof(float));
+    for (int64_t r = 0; t->raw != NULL && r < t->rows; r++) {
+        memcpy(t->raw + r * t->ld, t->p + r * t->ld, (size_t)t->n * sizeof(float));
+    }
     const bool masked = class == HEED_RECT_EDIT && !intervals;
     if (scores || masked) edit_tile(&t->s, rect, t->p, t->ld, masked);
     const int32_t *first = intervals ? t->first : NULL, *end = intervals ? t->end : NULL;
-    if (want_seen) packed_mark_seen(t->rows, t->n, t->p, t->ld, first, end, t->seen, t->ld);
+    t->bad_k = bad_k;
+    if (t->bad_q || t->bad_dout || bad_k) packed_mark_seen(t->rows, t->n, t->p, t->ld, first, end, t->seen, t->ld);
     mm->softmax_grad(t->rows, t->n, t->p, t->ld, t->ds, t->ld, first, end, t->lse, t->delta);
     if (t->raw != NULL || t->dterm != NULL) edit_tile_backward(&t->s, rect, t->raw, t->ds, t->dterm, t->ld);
     return true;
+}
+
+static void mend(const grad_tile *t, float *dk, float *dv, float *dq) {
+    const heed_problem *p = &t->plan->problem;
+    const heed_args *a = t->args;
+    const int64_t D = p->channels, Dv = p->value_channels, b = t->s.batch;
+    if (t->bad_dout) {
+        const bad_rows bad = {p->dtype, row_at(p->dtype, a->dout, p->dout, b, t->head, t->row0), p->dout.token, Dv, 1.0f, t->row};
+        packed_mend(&bad, true, t->rows, t->n, t->p, t->ld, t->seen, t->ld, dv, Dv);
+    }
+    if (t->bad_q) {
+        const bad_rows bad = {p->dtype, row_at(p->dtype, a->q, p->q, b, t->head, t->row0), p->q.token, D, (float)p->scale, t->row};
+        packed_mend(&bad, true, t->rows, t->n, t->ds, t->ld, t->seen, t->ld, dk, D);
+    }
+    if (t->bad_k) {
+        const bad_rows bad = {p->kv_dtype, row_at(p->kv_dtype, a->k, p->k, b, t->g, t->key), p->k.token, D, 1.0f, t->row};
+        packed_mend(&bad, false, t->rows, t->n, t->ds, t->ld, t->seen, t->ld, dq, D);
+    }
+}
+
+void grad_tile_add(const grad_tile *t, const packed_head *packed, int64_t key0, float *dk, float *dv, float *dq) {
+    const heed_problem *p = &t->plan->problem;
+    const cpu_product *mm = &t->plan->machine.cpu->f32;
+    const int64_t D = p->channels, Dv = p->value_channels;
+    dk += (t->key - key0) * D;
+    dv += (t->key - key0) * Dv;
+    mm->mm_t(t->n, Dv, t->rows, t->p, t->ld, t->dout_packed, t->rows, dv, Dv, true);
+    mm->mm_t(t->n, D, t->rows, t->ds, t->ld, t->q_packed, t->rows, dk, D, true);
+    mm->mm(t->rows, D, t->n, t->ds, t->ld, product_at(mm, packed->k, packed->rows, t->key, 0), packed->rows, dq, D, true);
+    if (t->bad_q || t->bad_dout || t->bad_k) mend(t, dk, dv, dq);
 }
 
 double grad_tile_slope(const grad_tile *t) {

@@ -39,8 +39,12 @@ void packed_fill(packed_head *h, const heed_problem *p, const heed_args *args, c
     mm->pack_bt(product_at(mm, h->k_turned, D, 0, key0), D, keys, p->kv_dtype, k, p->k.token);
     h->bad_k[tile] = h->bad_v[tile] = 0;
     if (h->v_turned != NULL) mm->pack_bt(product_at(mm, h->v_turned, Dv, 0, key0), Dv, keys, p->kv_dtype, v, p->v.token);
-    if (h->v != NULL) h->bad_v[tile] = !mm->pack_b(product_at(mm, h->v, h->rows, key0, 0), h->rows, keys, Dv, p->kv_dtype, v, p->v.token);
-    if (h->k != NULL) h->bad_k[tile] = !mm->pack_b(product_at(mm, h->k, h->rows, key0, 0), h->rows, keys, D, p->kv_dtype, k, p->k.token);
+    if (h->v != NULL) {
+        h->bad_v[tile] = !mm->pack_b(product_at(mm, h->v, h->rows, key0, 0), h->rows, keys, Dv, p->kv_dtype, v, p->v.token);
+    }
+    if (h->k != NULL) {
+        h->bad_k[tile] = !mm->pack_b(product_at(mm, h->k, h->rows, key0, 0), h->rows, keys, D, p->kv_dtype, k, p->k.token);
+    }
 }
 
 // Row r of src into b->row; true when it holds NaN or Inf.

@@ -127,9 +127,9 @@ void rows_dsink(const heed_plan *plan, const heed_args *args, int64_t head, floa
     args->dsinks[head] = (float)sum;
 }
 
-void rows_mean_dv(const heed_plan *plan, const heed_args *args, const edit_sequence *s, int64_t g, int64_t key0, int64_t end,
-                  float *dv, int64_t ld) {
-    const heed_problem *p = &plan->problem;
+// dv of keys [key0, end) += dout / n of the group's empty rows.
+static void add_means(const heed_args *args, const edit_sequence *s, int64_t g, int64_t key0, int64_t end, float *dv) {
+    const heed_problem *p = s->problem;
     if (p->with & HEED_SINKS || (p->empty_row != HEED_EMPTY_MEAN && p->empty_row != HEED_EMPTY_MEAN_CAUSAL)) return;
     const int64_t group = p->heads / p->kv_heads;
     for (int64_t head = g * group; head < (g + 1) * group; head++) {
@@ -137,14 +137,15 @@ void rows_mean_dv(const heed_plan *plan, const heed_args *args, const edit_seque
             const int64_t n = mean_keys(s, row);
             if (n <= key0 || lse_of(args, s, head, row) != -INFINITY) continue;
             const void *dout = row_at(p->dtype, args->dout, p->dout, s->batch, head, row);
-            for (int64_t key = key0; key < int64_min(n, end); key++) {
-                for (int64_t c = 0; c < p->value_channels; c++) dv[(key - key0) * ld + c] += dtype_load(p->dtype, dout, c) / (float)n;
+            float *to = dv;
+            for (int64_t key = key0; key < int64_min(n, end); key++, to += p->value_channels) {
+                for (int64_t c = 0; c < p->value_channels; c++) to[c] += dtype_load(p->dtype, dout, c) / (float)n;
             }
         }
     }
 }
 
-bool rows_nan(const heed_plan *plan, const heed_args *args, const edit_sequence *s, int64_t head, int64_t row) {
+static bool nan_row(const heed_plan *plan, const heed_args *args, const edit_sequence *s, int64_t head, int64_t row) {
     const heed_problem *p = &plan->problem;
     if (p->empty_row != HEED_EMPTY_NAN || p->with & HEED_SINKS || s->n_key == 0 || !isnan(lse_of(args, s, head, row))) return false;
     return rows_empty(plan, args, s, head, row);
@@ -156,14 +157,40 @@ bool rows_nan_group(const heed_plan *plan, const heed_args *args, const edit_seq
     if (p->empty_row != HEED_EMPTY_NAN || p->with & HEED_SINKS) return false;
     for (int64_t head = g * group; head < (g + 1) * group; head++) {
         for (int64_t row = 0; row < p->queries; row++) {
-            if (rows_nan(plan, args, s, head, row)) return true;
+            if (nan_row(plan, args, s, head, row)) return true;
         }
     }
     return false;
 }
 
-void rows_fill_nan(heed_dtype type, void *to, int64_t ld, int64_t m, int64_t n) {
+static void fill_nan(heed_dtype type, void *to, int64_t ld, int64_t m, int64_t n) {
     for (int64_t r = 0; r < m; r++) {
         for (int64_t c = 0; c < n; c++) dtype_store(type, to, r * ld + c, NAN);
     }
+}
+
+void rows_store_dq(const heed_plan *plan, const heed_args *args, const edit_sequence *s, int64_t head, int64_t row0, int64_t rows,
+                   const float *dq, float *factor) {
+    const heed_problem *p = &plan->problem;
+    for (int64_t r = 0; r < rows; r++) factor[r] = (float)p->scale;
+    void *to = row_at_mut(p->dtype, args->dq, p->dq, s->batch, head, row0);
+    plan->machine.cpu->rows_to(rows, p->channels, p->dtype, to, p->dq.token, dq, p->channels, factor);
+    for (int64_t r = 0; r < rows; r++) {
+        if (!nan_row(plan, args, s, head, row0 + r)) continue;
+        fill_nan(p->dtype, row_at_mut(p->dtype, args->dq, p->dq, s->batch, head, row0 + r), 0, 1, p->channels);
+    }
+}
+
+void rows_store_dkv(const heed_plan *plan, const heed_args *args, const edit_sequence *s, int64_t g, int64_t key0, int64_t keys,
+                    bool nan, const float *dk_sum, float *dv_sum) {
+    const heed_problem *p = &plan->problem;
+    const int64_t D = p->channels, Dv = p->value_channels, end = int64_min(key0 + keys, s->n_key);
+    if (end > key0) add_means(args, s, g, key0, end, dv_sum);
+    void *dk = row_at_mut(p->kv_dtype, args->dk, p->dk, s->batch, g, key0);
+    void *dv = row_at_mut(p->kv_dtype, args->dv, p->dv, s->batch, g, key0);
+    plan->machine.cpu->rows_to(keys, D, p->kv_dtype, dk, p->dk.token, dk_sum, D, NULL);
+    plan->machine.cpu->rows_to(keys, Dv, p->kv_dtype, dv, p->dv.token, dv_sum, Dv, NULL);
+    if (!nan || end <= key0) return;
+    fill_nan(p->kv_dtype, dk, p->dk.token, end - key0, D);
+    fill_nan(p->kv_dtype, dv, p->dv.token, end - key0, Dv);
 }

@@ -24,11 +24,13 @@ void rows_delta(const heed_plan *, const heed_args *, const edit_sequence *, int
 enum { ROWS_CHUNK = 64 };
 void rows_dsink(const heed_plan *, const heed_args *, int64_t head, float *delta);
 
-// The gradient of rows that see nothing. Means: adds dout / n of the group's empty rows to dv[0..end - key0), the sums of keys
-// [key0, end). nan: true when kv head g has such a row, so that all its dk and dv become NaN, and so does that row of dq.
-void rows_mean_dv(const heed_plan *, const heed_args *, const edit_sequence *, int64_t g, int64_t key0, int64_t end, float *dv,
-                  int64_t ld);
+// Stores rows [row0, row0 + rows) of dq from their sums (channels apart), times scale; at most ROWS_CHUNK. An empty row under
+// `nan` becomes NaN. factor: scratch of ROWS_CHUNK floats.
+void rows_store_dq(const heed_plan *, const heed_args *, const edit_sequence *, int64_t head, int64_t row0, int64_t rows,
+                   const float *dq, float *factor);
+
+// Stores keys [key0, key0 + keys) of dk and dv from their sums, after adding to dv what empty rows give under the means.
+// nan: rows_nan_group, whether kv head g has an empty row under `nan`, which makes all its dk and dv NaN.
+void rows_store_dkv(const heed_plan *, const heed_args *, const edit_sequence *, int64_t g, int64_t key0, int64_t keys, bool nan,
+                    const float *dk, float *dv);
 bool rows_nan_group(const heed_plan *, const heed_args *, const edit_sequence *, int64_t g);
-bool rows_nan(const heed_plan *, const heed_args *, const edit_sequence *, int64_t head, int64_t row);
-// n channels of m rows become NaN.
-void rows_fill_nan(heed_dtype, void *to, int64_t ld, int64_t m, int64_t n);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled once per row of isa.def, with that row's compiler flags, SIMD_HEADER and SIMD_NAME. Everything here is static
+// Compiled once per row of isa.def, with that row's compiler flags, SIMD_HEADER, SIMD_NAME and SIMD_TABLE. All is static
 // but the table, the only symbol such an object exports.
 #include SIMD_HEADER
 
@@ -14,15 +14,11 @@
 #include "cpu/kernels/softmax.inl"
 #include "cpu/kernels/pointwise.inl"
 
-#define TABLE_JOIN(a, b) a##b
-#define TABLE_NAME(isa) TABLE_JOIN(cpu_kernels_, isa)
-#define TABLE_TEXT_OF(isa) #isa
-#define TABLE_TEXT(isa) TABLE_TEXT_OF(isa)
-
 static void nothing(void) {}
 
-const cpu_kernels TABLE_NAME(SIMD_NAME) = {
-    .name = TABLE_TEXT(SIMD_NAME), .enter = nothing, .leave = nothing,
+extern const cpu_kernels SIMD_TABLE;
+const cpu_kernels SIMD_TABLE = {
+    .name = SIMD_NAME, .enter = nothing, .leave = nothing,
     .f32 = {
         .type = HEED_F32, .rows = MM_ROWS, .cols = MM_COLS, .depth = 1,
         .b_bytes = b_bytes, .pack_b = pack_b, .pack_bt = pack_bt, .rows_of = rows_of,
