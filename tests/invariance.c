@@ -32,8 +32,6 @@ static void pool_run(void *pool, int64_t n, void (*body)(void *, int64_t), void 
 
 // ---- Runs ---------------------------------------------------------------------------------------------------------
 
-static bool pool_only;
-
 // The bytes of all outputs of the pass, one after another.
 typedef struct { unsigned char *bytes; size_t n; } results;
 
@@ -130,8 +128,7 @@ static void check_alone(const drawn *d, const heed_choice *choice, const char *t
         if (a.bias != NULL) a.bias = (const char *)a.bias + b * p->bias.batch * (int64_t)dtype_bytes(p->bias_dtype);
         a.dbias = NULL;
         a.dsinks = a.dslopes = NULL;
-        if (!pool_only) run(&one, &a, &(heed_choice){.implementation = choice->implementation}, text);
-        else run(&one, &a, choice, text);
+        run(&one, &a, &(heed_choice){.implementation = choice->implementation}, text);
         results alone = results_of(p, &d->args, b, b + 1);
         expect_equal(&among, &alone, text, choice->implementation, "batch neighbours");
         free(among.bytes);
@@ -151,7 +148,7 @@ static void check(const char *text) {
         drawn_reset_outputs(&d);
         if (!run(&line.problem, &d.args, &choice, text)) continue;
         results one = results_of(&d.problem, &d.args, 0, d.problem.batch);
-        for (int workers = 2; workers <= 5 && !pool_only; workers++) {
+        for (int workers = 2; workers <= 5; workers++) {
             choice.threads = workers;
             drawn_reset_outputs(&d);
             run(&line.problem, &d.args, &choice, text);
@@ -170,9 +167,7 @@ static void check(const char *text) {
     drawn_free(&d);
 }
 
-// HEED_TEST_POOL_ONLY leaves out OpenMP, whose runtime is opaque to the thread sanitizer.
 int main(void) {
-    pool_only = getenv("HEED_TEST_POOL_ONLY") != NULL;
     static const char *const texts[] = {
         "b3 h2 q65 d16",
         "b2 h4/2 q130 d64 causal",
