@@ -4,26 +4,9 @@
 #include <string.h>
 
 #include "cli/args.h"
+#include "cli/output.h"
 
-enum { HELP_COLUMN = 32, HELP_WIDTH = 100 };
-
-// Words from column `at` on, wrapped and indented to `indent`.
-static void wrap(const char *text, int at, int indent) {
-    for (const char *word = text; *word != 0;) {
-        const size_t n = strcspn(word, " \n");
-        if (at > indent && at + 1 + (int)n > HELP_WIDTH) {
-            printf("\n%*s", indent, "");
-            at = indent;
-        } else if (at > indent) {
-            putchar(' ');
-            at++;
-        }
-        fwrite(word, 1, n, stdout);
-        at += (int)n;
-        word += n + strspn(word + n, " \n");
-    }
-    putchar('\n');
-}
+enum { HELP_COLUMN = 32 };
 
 static void print_option(const option *o) {
     static const char *const values[] = {[OPTION_INT] = "N", [OPTION_REAL] = "X", [OPTION_TEXT] = "TEXT", [OPTION_CHOICE] = "NAME"};
@@ -40,7 +23,7 @@ static void print_option(const option *o) {
     const int width = (int)strlen(left);
     if (width + 2 > HELP_COLUMN) printf("%s\n%*s", left, HELP_COLUMN, "");
     else printf("%-*s", HELP_COLUMN, left);
-    wrap(help, HELP_COLUMN, HELP_COLUMN);
+    output_wrap(help, HELP_COLUMN, HELP_COLUMN);
 }
 
 void args_help(const verb *v) {
@@ -48,7 +31,7 @@ void args_help(const verb *v) {
     if (v->later != NULL) printf("\n%s\n", v->later);
     if (v->about != NULL) {
         putchar('\n');
-        wrap(v->about, 0, 0);
+        output_wrap(v->about, 0, 0);
     }
     const char *group = NULL;
     for (int i = 0; i < v->n_options; i++) {

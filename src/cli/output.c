@@ -2,8 +2,10 @@
 #include "cli/output.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/status.h"
@@ -14,6 +16,36 @@ const char *output_colour(colour wanted) {
     };
     const char *off = getenv("NO_COLOR");
     return isatty(STDOUT_FILENO) && (off == NULL || *off == 0) ? codes[wanted] : "";
+}
+
+enum { WIDTH = 100 };
+
+void output_wrap(const char *text, int at, int indent) {
+    for (const char *word = text; *word != 0;) {
+        const size_t n = strcspn(word, " \n");
+        if (at > indent && at + 1 + (int)n > WIDTH) {
+            printf("\n%*s", indent, "");
+            at = indent;
+        } else if (at > indent) {
+            putchar(' ');
+            at++;
+        }
+        fwrite(word, 1, n, stdout);
+        at += (int)n;
+        word += n + strspn(word + n, " \n");
+    }
+    putchar('\n');
+}
+
+void output_paragraph(const char *label, const char *format, ...) {
+    char text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    const int indent = (int)strlen(label) + 1;
+    printf("%s ", label);
+    output_wrap(text, indent, indent);
 }
 
 int output_json(const args *a, json_t *object) {

@@ -9,6 +9,11 @@
 typedef enum { COLOUR_NONE, COLOUR_GOOD, COLOUR_BAD, COLOUR_STRONG } colour;
 const char *output_colour(colour);
 
+// Prints words from column `at` on, wrapped at a width one reads easily and indented to `indent`.
+void output_wrap(const char *text, int at, int indent);
+// The same, formatted: a paragraph behind a label such as "1.".
+void output_paragraph(const char *label, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 // Prints the object to stdout, indented, and drops the reference. STATUS_DONE, or STATUS_SYSTEM without memory.
 int output_json(const args *, json_t *object);
 // NaN and infinities become null, which is what JSON has for them.

@@ -20,7 +20,7 @@ static const verb verb_runs = {
 };
 
 const verb *const verbs[] = {
-    &verb_explain, &verb_check, &verb_bench, &verb_list, &verb_generate, &verb_compare, &verb_runs, NULL,
+    &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list, &verb_generate, &verb_compare, &verb_runs, NULL,
 };
 
 const verb *verb_find(const char *name) {

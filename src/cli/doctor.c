@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// heed doctor: which investigation.
+#include "cli/doctor.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/status.h"
+#include "cli/verbs.h"
+
+static const option options[] = {
+    {.name = "--threads", .kind = OPTION_INT, .offset = offsetof(doctor_options, threads), .standard = "1",
+     .least = 1, .most = 1024, .group = "", .help = "nan: threads to compute with"},
+    {.name = "--seed", .kind = OPTION_INT, .offset = offsetof(doctor_options, seed), .standard = "42", .least = 0, .most = 9e18,
+     .group = "", .help = "nan: the model's weights"},
+    {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(doctor_options, json), .group = "", .help = "one JSON object"},
+};
+
+static const struct { const char *name; int (*run)(const args *); const char *later; } investigations[] = {
+    {"nan", doctor_nan, NULL},
+    {"machine", doctor_machine, NULL},
+    {"phase1", NULL, "the four recorded mismatches need a search over formulas, which is not built yet"},
+    {"phases", NULL, "the four-phase plan is not built yet; `heed check` compares an implementation with ref"},
+    {"model", NULL, "comparing two models layer by layer is not built yet"},
+};
+enum { INVESTIGATIONS = sizeof investigations / sizeof *investigations };
+
+static int doctor(const args *a) {
+    const char *name = a->positional[0], *names[INVESTIGATIONS];
+    for (int i = 0; i < INVESTIGATIONS; i++) {
+        names[i] = investigations[i].name;
+        if (strcmp(name, names[i]) != 0) continue;
+        if (investigations[i].run == NULL) return args_fail(a, STATUS_REFUSED, "%s: %s", name, investigations[i].later);
+        if (a->n_positional > 1)
+            return args_fail(a, STATUS_USAGE, "%s takes nothing else, but \"%.60s\" follows", name, a->positional[1]);
+        return investigations[i].run(a);
+    }
+    if (access(name, F_OK) == 0) return args_fail(a, STATUS_REFUSED, "%.100s: reading a captured call is not built yet", name);
+    const char *near = text_nearest(name, names, INVESTIGATIONS);
+    if (near != NULL)
+        return args_fail(a, STATUS_USAGE, "\"%.60s\" is no investigation and no file; the nearest is %s", name, near);
+    return args_fail(a, STATUS_USAGE,
+                     "\"%.60s\" is no investigation and no file; there are nan, machine, phase1, phases, model, FILE",
+                     name);
+}
+
+const verb verb_doctor = {
+    .name = "doctor", .purpose = "guided investigations: nan, machine",
+    .usage = "nan|machine [options]",
+    .about = "nan: a GPT-2-shaped model, two texts of different length, left padding, on the operator whose evaluation gave NaN on "
+             "an Apple GPU, on eager and on flash, in evaluation and in training; every number is computed now, and then it says "
+             "why. machine: instruction sets, measured peaks of products and exp, read bandwidth. phase1, phases, model and a "
+             "captured FILE are not built yet.",
+    .examples = "  heed doctor nan\n  heed doctor nan --json\n  heed doctor machine\n",
+    .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(doctor_options),
+    .least_positional = 1, .most_positional = -1, .positional = "an investigation", .run = doctor,
+};

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guided investigations: one file each. They return the verb's exit status, STATUS_DONE when the investigation completed.
+#pragma once
+
+#include "cli/args.h"
+
+typedef struct { int64_t threads, seed; bool json; } doctor_options;
+
+int doctor_nan(const args *);
+int doctor_machine(const args *);
