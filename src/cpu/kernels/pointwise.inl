@@ -11,7 +11,8 @@ static void add_arrays(int64_t n, const float *a, const float *b, float *sum) {
 // ---- gelu -----------------------------------------------------------------------------------------------------------
 
 // With 1 + tanh(u) = 2 / (1 + e^(-2u)) it is x / (1 + e^(-2u)): nothing cancels where x is far below 0.
-// 2u is clamped to what e^(-2u) can hold; the clamp's operands are ordered so that NaN passes.
+// Past +-12 gelu is x or 0 to the last bit, and e^(-2u) would leave f32: x is clamped there. The operands of the clamps are
+// ordered so that NaN passes.
 static inline v_f32 gelu_exp(v_f32 x, v_f32 square) {
     const v_f32 inner = v_fma(v_mul(v_set(0.044715f * 1.5957691216f), square), x, v_mul(v_set(1.5957691216f), x));
     return v_exp(v_sub(v_zero(), v_min(v_set(88.0f), v_max(v_set(-88.0f), inner))));
@@ -19,20 +20,21 @@ static inline v_f32 gelu_exp(v_f32 x, v_f32 square) {
 
 static void gelu(int64_t n, const float *x, float *y) {
     for (int64_t j = 0; j < n; j += V_LANES) {
-        const v_f32 a = take(x + j, n - j);
-        put(y + j, v_div(a, v_add(v_set(1.0f), gelu_exp(a, v_mul(a, a)))), n - j);
+        const v_f32 a = v_max(v_set(-12.0f), take(x + j, n - j)), near = v_min(v_set(12.0f), a);
+        put(y + j, v_mul(a, v_div(v_set(1.0f), v_add(v_set(1.0f), gelu_exp(near, v_mul(near, near))))), n - j);
     }
 }
 
 // forward: y = x s, s = 1 / (1 + e), e = e^(-2u)      so:  dy/dx = s + x s (1 - s) * 2 du/dx,  1 - s = e s
 static void gelu_grad(int64_t n, const float *x, const float *dy, float *dx, float *y) {
     for (int64_t j = 0; j < n; j += V_LANES) {
-        const v_f32 a = take(x + j, n - j), square = v_mul(a, a), e = gelu_exp(a, square);
-        const v_f32 s = v_div(v_set(1.0f), v_add(v_set(1.0f), e)), value = v_mul(a, s);
+        const v_f32 a = v_max(v_set(-12.0f), take(x + j, n - j)), near = v_min(v_set(12.0f), a);
+        const v_f32 square = v_mul(near, near), e = gelu_exp(near, square);
+        const v_f32 s = v_div(v_set(1.0f), v_add(v_set(1.0f), e));
         const v_f32 inner = v_fma(v_set(3 * 0.044715f * 1.5957691216f), square, v_set(1.5957691216f));
-        const v_f32 slope = v_fma(v_mul(value, v_mul(e, s)), inner, s);
+        const v_f32 slope = v_fma(v_mul(v_mul(near, s), v_mul(e, s)), inner, s);
         put(dx + j, v_mul(take(dy + j, n - j), slope), n - j);
-        if (y != NULL) put(y + j, value, n - j);
+        if (y != NULL) put(y + j, v_mul(a, s), n - j);
     }
 }
 
