@@ -19,7 +19,8 @@ heed_status bpe_create(bpe **created, int32_t count, size_t bytes, heed_error *e
     b->start = calloc((size_t)count + 1, sizeof *b->start);
     b->length = calloc((size_t)count + 1, sizeof *b->length);
     b->scratch = calloc(1, sizeof *b->scratch);
-    if (b->bytes == NULL || b->start == NULL || b->length == NULL || b->scratch == NULL || getentropy(&b->salt, sizeof b->salt) != 0) {
+    if (b->bytes == NULL || b->start == NULL || b->length == NULL || b->scratch == NULL || getentropy(&b->salt,
+            sizeof b->salt) != 0) {
         bpe_free(b);
         return error_set(error, HEED_NO_MEMORY, "no memory for a vocabulary of %d tokens", count);
     }

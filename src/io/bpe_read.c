@@ -31,11 +31,13 @@ static heed_status read_token(reader *r, const char *token, const json_t *id, he
     const size_t n = strlen(token);
     const int64_t value = json_integer_value(id);
     if (!json_is_integer(id) || value < 0 || value >= r->model->count)
-        return error_set(error, HEED_INVALID, "%s: token \"%.40s\": its id must be an integer from 0 to %d", file_shown(r->file), token,
+        return error_set(error, HEED_INVALID, "%s: token \"%.40s\": its id must be an integer from 0 to %d", file_shown(r->file),
+                         token,
                          r->model->count - 1);
     if (n == 0) return fail_token(error, r, token, "an empty token is not allowed");
     if (r->model->length[value] != 0)
-        return error_set(error, HEED_INVALID, "%s: token \"%.40s\": id %d is given to another token too", file_shown(r->file), token,
+        return error_set(error, HEED_INVALID, "%s: token \"%.40s\": id %d is given to another token too", file_shown(r->file),
+                         token,
                          (int)value);
     if (strcmp(token, BPE_EOS) == 0) {
         r->eos = (int32_t)value;
@@ -74,7 +76,8 @@ static heed_status read_vocabulary(reader *r, bool added, heed_error *error) {
     if (r->eos < 0) return fail_token(error, r, BPE_EOS, "is missing");
     for (int byte = 0; byte < 256; byte++)
         if (r->model->byte_id[byte] < 0)
-            return error_set(error, HEED_INVALID, "%s: byte 0x%02x has no token; all 256 bytes need one", file_shown(r->file), (unsigned)byte);
+            return error_set(error, HEED_INVALID, "%s: byte 0x%02x has no token; all 256 bytes need one", file_shown(r->file),
+                             (unsigned)byte);
     return HEED_OK;
 }
 
@@ -109,7 +112,8 @@ static heed_status read_merge(reader *r, const char *text, size_t n, const char 
         else if (!bpe_add_merge(r->model, left, right, id)) wrong = "the same pair stands further up";
     }
     if (wrong == NULL) return HEED_OK;
-    return error_set(error, HEED_INVALID, "%s, %s %zu: \"%.*s\": %s", file_shown(r->file), unit, number, n > 40 ? 40 : (int)n, text, wrong);
+    return error_set(error, HEED_INVALID, "%s, %s %zu: \"%.*s\": %s", file_shown(r->file), unit, number, n > 40 ? 40 : (int)n,
+                     text, wrong);
 }
 
 static heed_status read_merge_lines(reader *r, const char *text, size_t n, heed_error *error) {
@@ -177,7 +181,8 @@ static heed_status refuse_setting(const reader *r, const char *setting, const ch
 
 static bool is_off(const json_t *object, const char *key) {    // absent, null, false or ""
     const json_t *value = json_object_get(object, key);
-    return value == NULL || json_is_null(value) || json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0);
+    return value == NULL || json_is_null(value) || json_is_false(value) || (json_is_string(value) &&
+                                                                            json_string_length(value) == 0);
 }
 
 static bool is_text(const json_t *object, const char *key, const char *text) {
@@ -189,13 +194,16 @@ static bool is_text(const json_t *object, const char *key, const char *text) {
 static heed_status check_settings(const reader *r, const json_t *root, const json_t *model, heed_error *error) {
     const json_t *split = json_object_get(root, "pre_tokenizer"), *after = json_object_get(root, "post_processor");
     const json_t *specials = json_object_get(after, "special_tokens");
-    if (json_object_get(model, "type") != NULL && !is_text(model, "type", "BPE")) return refuse_setting(r, "model.type", "BPE", error);
-    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"};
+    if (json_object_get(model, "type") != NULL && !is_text(model, "type", "BPE")) return refuse_setting(r, "model.type", "BPE",
+            error);
+    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback",
+                                      "ignore_merges"};
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
         if (!is_off(model, off[i])) return refuse_setting(r, off[i], "none", error);
     if (!is_off(root, "normalizer")) return refuse_setting(r, "normalizer", "none", error);
     if (!is_off(root, "truncation")) return refuse_setting(r, "truncation", "none", error);
-    if (!is_text(split, "type", "ByteLevel") || !is_off(split, "add_prefix_space") || json_is_false(json_object_get(split, "use_regex")))
+    if (!is_text(split, "type", "ByteLevel") || !is_off(split, "add_prefix_space") || json_is_false(json_object_get(split,
+            "use_regex")))
         return refuse_setting(r, "pre_tokenizer", "ByteLevel without prefix space", error);
     if (!is_off(root, "post_processor") && !is_text(after, "type", "ByteLevel") &&
         !(is_text(after, "type", "TemplateProcessing") && json_object_size(specials) == 0))
@@ -209,7 +217,8 @@ static heed_status check_added(const reader *r, const json_t *list, bool *added,
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *token = json_array_get(list, i), *id = json_object_get(token, "id");
         const json_t *known = json_object_get(r->vocab, BPE_EOS);
-        if (!is_text(token, "content", BPE_EOS) || !is_off(token, "lstrip") || !is_off(token, "rstrip") || !is_off(token, "single_word"))
+        if (!is_text(token, "content", BPE_EOS) || !is_off(token, "lstrip") || !is_off(token, "rstrip") || !is_off(token,
+                "single_word"))
             return refuse_setting(r, "added_tokens", "a plain " BPE_EOS, error);
         const int64_t expected = known != NULL ? json_integer_value(known) : (int64_t)json_object_size(r->vocab);
         if (!json_is_integer(id) || json_integer_value(id) != expected)
@@ -244,7 +253,8 @@ static heed_status check_config(const char *path, heed_error *error) {
     json_t *root;
     heed_status status = json_file_read(&root, path, error);
     if (status != HEED_OK) return status;
-    static const char *const classes[] = {"GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend", NULL};
+    static const char *const classes[] = {"GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
+                                          NULL};
     const char *kind = NULL;
     bool prefix = false, bos = false;
     status = json_take_text(root, path, "tokenizer_class", JSON_OPTIONAL, classes, &kind, error);
@@ -258,7 +268,8 @@ static heed_status check_config(const char *path, heed_error *error) {
 }
 
 static heed_status read_folder(reader *r, const char *folder, heed_error *error) {
-    char *path[4] = {file_join(folder, "tokenizer_config.json"), file_join(folder, "tokenizer.json"), file_join(folder, "vocab.json"),
+    char *path[4] = {file_join(folder, "tokenizer_config.json"), file_join(folder, "tokenizer.json"), file_join(folder,
+            "vocab.json"),
                      file_join(folder, "merges.txt")};
     heed_status status = HEED_OK;
     if (path[0] == NULL || path[1] == NULL || path[2] == NULL || path[3] == NULL)

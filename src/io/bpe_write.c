@@ -46,7 +46,8 @@ static void print_whole(text_string *s, const bpe *b, int32_t eos) {
                 "\"normalized\": false, \"special\": true}\n  ],\n", eos);
     append_text(s, "  \"normalizer\": null,\n  \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
                 "\"trim_offsets\": true, \"use_regex\": true},\n  \"post_processor\": {\"type\": \"ByteLevel\", "
-                "\"add_prefix_space\": true, \"trim_offsets\": false, \"use_regex\": true},\n  \"decoder\": {\"type\": \"ByteLevel\", "
+                "\"add_prefix_space\": true, \"trim_offsets\": false, \"use_regex\": true},\n  "
+                "\"decoder\": {\"type\": \"ByteLevel\", "
                 "\"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true},\n  \"model\": {\"type\": \"BPE\", "
                 "\"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": \"\", \"end_of_word_suffix\": \"\", "
                 "\"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": false,\n  \"vocab\": ");
@@ -68,11 +69,13 @@ static void print_config(text_string *s) {
 }
 
 static void print_specials(text_string *s) {
-    append_text(s, "{\n  \"bos_token\": \"" BPE_EOS "\",\n  \"eos_token\": \"" BPE_EOS "\",\n  \"unk_token\": \"" BPE_EOS "\"\n}\n");
+    append_text(s, "{\n  \"bos_token\": \"" BPE_EOS "\",\n  \"eos_token\": \"" BPE_EOS "\",\n"
+                "  \"unk_token\": \"" BPE_EOS "\"\n}\n");
 }
 
 heed_status bpe_write(const bpe *b, int32_t eos, const char *folder, heed_error *error) {
-    static const char *const names[] = {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"};
+    static const char *const names[] = {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json",
+                                        "special_tokens_map.json"};
     heed_status status = HEED_OK;
     for (int file = 0; file < 5 && status == HEED_OK; file++) {
         text_string s = {0};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // GPT-2's vocabulary files write each byte as one printable character: bytes that are printable in Latin-1 as themselves, the
-// 68 others, in order, as U+0100, U+0101, ... So the space is "Ġ" (U+0120).
+// 68 others, in order, as U+0100, U+0101, ... So the space is U+0120.
 #pragma once
 
 #include "base/text.h"

@@ -86,5 +86,6 @@ heed_status cache_dir_find(char **folder, const char *name, heed_error *error) {
     const bool failed = path.failed;
     free(path.text);
     if (failed) return error_set(error, HEED_NO_MEMORY, "no memory for the name of a folder");
-    return error_set(error, HEED_INVALID, "%s is neither a folder nor in the Hugging Face cache; to fetch it: hf download %s", name, name);
+    return error_set(error, HEED_INVALID, "%s is neither a folder nor in the Hugging Face cache; to fetch it: hf download %s",
+                     name, name);
 }

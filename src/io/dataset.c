@@ -73,7 +73,8 @@ static void sum_up(dataset *d) {
 }
 
 static void finish(dataset *d, const builder *b, const char *name) {
-    *d = (dataset){.id = b->ids.id, .start = b->start, .document_bytes = b->bytes, .document_nats = b->nats, .documents = b->documents};
+    *d = (dataset){.id = b->ids.id, .start = b->start, .document_bytes = b->bytes, .document_nats = b->nats, .documents =
+                   b->documents};
     const size_t n = strlen(name), kept = n < DATASET_NAME ? n : DATASET_NAME - 1;
     memcpy(d->name, name, kept);
     sum_up(d);
@@ -120,7 +121,8 @@ static heed_status add_record(builder *b, const char *line, size_t n, size_t num
     if (status != HEED_OK) return status;
     const json_t *text = json_object_get(record, "text");
     if (text == NULL && json_object_get(record, "prompt") != NULL)
-        status = error_set(error, HEED_REFUSED, "%s, line %zu: prompt and answer records are not built yet; \"text\" is", file_shown(b->path),
+        status = error_set(error, HEED_REFUSED, "%s, line %zu: prompt and answer records are not built yet; \"text\" is",
+                           file_shown(b->path),
                            number);
     else if (!json_is_string(text))
         status = error_set(error, HEED_INVALID, "%s, line %zu: \"text\" %s; a text is needed", file_shown(b->path), number,
@@ -167,7 +169,8 @@ heed_status dataset_read(dataset *d, const char *path, const tokenizer *tokens, 
     const char *text_of_ending;
     const ending kind = find_ending(path, &text_of_ending);
     if (kind == ENDING_LATER)
-        return error_set(error, HEED_REFUSED, "%s: %s data sets are not built yet; .txt and .jsonl are", file_shown(path), text_of_ending);
+        return error_set(error, HEED_REFUSED, "%s: %s data sets are not built yet; .txt and .jsonl are", file_shown(path),
+                         text_of_ending);
     if (kind == ENDING_UNKNOWN)
         return error_set(error, HEED_REFUSED, "%s: a data set must end in .txt or .jsonl, or be the word demo", file_shown(path));
     char *text;
@@ -191,7 +194,8 @@ heed_status dataset_read(dataset *d, const char *path, const tokenizer *tokens, 
 heed_status dataset_demo(dataset *d, const tokenizer *tokens, uint64_t seed, int64_t documents, heed_error *error) {
     *d = (dataset){0};
     if (documents < 1 || documents > INT32_MAX)
-        return error_set(error, HEED_INVALID, "%lld documents of the demo language; from 1 to %d are allowed", (long long)documents, INT32_MAX);
+        return error_set(error, HEED_INVALID, "%lld documents of the demo language; from 1 to %d are allowed",
+                         (long long)documents, INT32_MAX);
     builder b = {.tokens = tokens, .path = "demo", .has_nats = true};
     heed_status status = HEED_OK;
     for (int64_t i = 0; i < documents && status == HEED_OK; i++) {
@@ -228,8 +232,8 @@ heed_status dataset_split(const dataset *all, double held_out, dataset *train, d
     if (!(held_out > 0 && held_out < 1))
         return error_set(error, HEED_INVALID, "held-out part %g; above 0 and below 1 is allowed", held_out);
     if (all->documents < 2)
-        return error_set(error, HEED_INVALID, "%s has one document, so none can be held out for evaluation; give --eval_dataset, or "
-                         "separate documents by blank lines", all->name);
+        return error_set(error, HEED_INVALID, "%s has one document, so none can be held out for evaluation; give "
+                         "--eval_dataset, or separate documents by blank lines", all->name);
     const double wanted = ceil(held_out * (double)all->documents - 1e-9);    // 0.07 * 100 is a little above 7
     const int64_t count = wanted < 1 ? 1 : wanted > (double)(all->documents - 1) ? all->documents - 1 : (int64_t)wanted;
     heed_status status = take_view(train, all, 0, all->documents - count, error);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The grammar; every | is a choice with the weights given, all others are equally likely:
 //
-//   document = name ": the " [adjective " "] subject " " place " the " object " " verb " " group ", then " pronoun ", says " name "."
+//   document = name ": the " [adjective " "] subject " " place " the " object " " verb " " group ", then " pronoun
+//              ", says " name "."
 //   name     = syllable syllable | syllable syllable syllable        syllable = one of 8 consonants, then one of 4 vowels
 //   subject, object = one of 8 animals, singular or plural           adjective: none 4, four others 1 each
 //   place    = near 4 | by 2 | under 1 | behind 1

@@ -54,7 +54,8 @@ static heed_status open_regular(int *descriptor, size_t *length, const char *pat
     }
     if (!S_ISREG(s.st_mode)) {
         close(fd);
-        return error_set(error, HEED_INVALID, "%s is %s, not a file", file_shown(path), S_ISDIR(s.st_mode) ? "a folder" : "a device");
+        return error_set(error, HEED_INVALID, "%s is %s, not a file", file_shown(path), S_ISDIR(s.st_mode) ? "a folder" :
+                         "a device");
     }
     *descriptor = fd;
     *length = (size_t)s.st_size;

@@ -56,7 +56,8 @@ static heed_status walk(const char *path, int depth, visitor *visit, heed_error 
     struct stat s;
     if (lstat(path, &s) != 0) return fail(error, "read", path);
     if (!S_ISDIR(s.st_mode)) return visit(path, false, error);
-    if (depth == 0) return error_set(error, HEED_INVALID, "%s: folders deeper than %d are not allowed", file_shown(path), FOLDER_DEPTH);
+    if (depth == 0) return error_set(error, HEED_INVALID, "%s: folders deeper than %d are not allowed", file_shown(path),
+                                     FOLDER_DEPTH);
     DIR *folder = opendir(path);
     if (folder == NULL) return fail(error, "open", path);
     heed_status status = HEED_OK;
@@ -141,7 +142,8 @@ static heed_status replace(const folder_draft *d, heed_error *error) {
     if (rename(d->path, d->old) != 0) return fail(error, "replace", d->path);
     if (rename(d->draft, d->path) != 0) {
         status = fail(error, "rename a draft to", d->path);
-        if (rename(d->old, d->path) != 0) return error_within(error, status, "the former %s is now %s", file_shown(d->path), d->old);
+        if (rename(d->old, d->path) != 0) return error_within(error, status, "the former %s is now %s", file_shown(d->path),
+                                                              d->old);
         return status;
     }
     status = file_sync_parent(d->path, error);    // before the old one goes
@@ -195,7 +197,8 @@ heed_status folder_lock_take(folder_lock **taken, const char *folder, heed_error
         if (lock->fd < 0) status = fail(error, "open", path);
         else if (flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
             if (errno == EWOULDBLOCK)
-                status = error_set(error, HEED_INVALID, "%s is in use by another run; wait for it, or choose another folder", file_shown(folder));
+                status = error_set(error, HEED_INVALID, "%s is in use by another run; wait for it, or choose another folder",
+                                   file_shown(folder));
             else status = fail(error, "lock", path);
             close(lock->fd);
         }

@@ -27,17 +27,20 @@ static bool is_shallow(const char *bytes, size_t n, size_t *line) {
 }
 
 // first: the number of the first line, for sentences.
-static heed_status parse(json_t **root, const char *bytes, size_t n, const char *file, size_t first, size_t flags, heed_error *error) {
+static heed_status parse(json_t **root, const char *bytes, size_t n, const char *file, size_t first, size_t flags,
+                         heed_error *error) {
     *root = NULL;
     size_t line;
     if (n > JSON_BYTES)
         return error_set(error, HEED_INVALID, "%s has %zu bytes; at most %d are allowed", file_shown(file), n, JSON_BYTES);
     if (!is_shallow(bytes, n, &line))
-        return error_set(error, HEED_INVALID, "%s, line %zu: nested deeper than %d", file_shown(file), line + first - 1, JSON_DEPTH);
+        return error_set(error, HEED_INVALID, "%s, line %zu: nested deeper than %d", file_shown(file), line + first - 1,
+                         JSON_DEPTH);
     json_error_t reason;
     json_t *value = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &reason);
     if (value == NULL)
-        return error_set(error, HEED_INVALID, "%s, line %zu, column %d (byte %d): %.90s", file_shown(file), (size_t)reason.line + first - 1,
+        return error_set(error, HEED_INVALID, "%s, line %zu, column %d (byte %d): %.90s", file_shown(file),
+                         (size_t)reason.line + first - 1,
                          reason.column, reason.position, reason.text);
     if (!json_is_object(value)) {
         json_decref(value);
@@ -141,7 +144,8 @@ heed_status json_take_real(const json_t *object, const char *file, const char *k
     return HEED_OK;
 }
 
-heed_status json_take_bool(const json_t *object, const char *file, const char *key, json_need need, bool *value, heed_error *error) {
+heed_status json_take_bool(const json_t *object, const char *file, const char *key, json_need need, bool *value,
+                           heed_error *error) {
     const json_t *found;
     const heed_status status = find(object, file, key, need, &found, error);
     if (status != HEED_OK || found == NULL) return status;

@@ -83,7 +83,7 @@ static heed_status parse_tensor(const safetensors *f, tensor_view *t, const char
     int at = 0;
     while (at < TENSOR_TYPES && strcmp(types[at].name, type) != 0) at++;
     if (at == TENSOR_TYPES)
-        return error_set(error, HEED_INVALID, "%s: tensor %.60s: dtype \"%.20s\" is not one this program knows (F32, F16, BF16, ...)",
+        return error_set(error, HEED_INVALID, "%s: tensor %.60s: dtype \"%.20s\" is not known (F32, F16, BF16, ... are)",
                          file_shown(f->path), name, type);
     t->type = (tensor_type)at;
     const heed_status status = parse_shape(f, t, json_object_get(entry, "shape"), error);
@@ -105,7 +105,7 @@ static heed_status parse_header(safetensors *f, heed_error *error) {
                          file_shown(f->path), f->map.length);
     const uint64_t length = read_u64(f->map.bytes);
     if (length > HEADER_MOST || length > f->map.length - HEADER_AT)
-        return error_set(error, HEED_INVALID, "%s: header length at byte 0 is %llu; at most %zu fit in the file, and 100 MiB are allowed",
+        return error_set(error, HEED_INVALID, "%s: header length at byte 0 is %llu; %zu fit in the file, 100 MiB are allowed",
                          file_shown(f->path), (unsigned long long)length, f->map.length - HEADER_AT);
     const char *text = (const char *)f->map.bytes + HEADER_AT;
     if (length == 0 || text[0] != '{')

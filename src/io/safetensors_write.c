@@ -101,7 +101,8 @@ heed_status safetensors_append(safetensors_writer *w, const void *bytes, size_t 
 heed_status safetensors_end(safetensors_writer *w, heed_error *error) {
     heed_status status = HEED_OK;
     if (w->left > 0)
-        status = error_set(error, HEED_INVALID, "%s: %llu bytes of data are missing", file_shown(w->path), (unsigned long long)w->left);
+        status = error_set(error, HEED_INVALID, "%s: %llu bytes of data are missing", file_shown(w->path),
+                           (unsigned long long)w->left);
     if (status == HEED_OK) {
         status = file_finish(w->file, error);
         w->file = NULL;

@@ -5,7 +5,7 @@
 #include "io/tokenizer.h"
 
 #include "io/bpe_files.h"
-#include "io/pre_split.h"
+#include "io/tokenizer_split.h"
 #include "io/utf8.h"
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@ typedef struct {
 
 struct tokenizer {
     bpe *model;
-    pre_split *split;
+    tokenizer_split *split;
     cache_slot *cache;
     int32_t eos;
 };
@@ -35,7 +35,7 @@ static heed_status wrap(tokenizer **created, bpe *model, int32_t eos, heed_error
     t->model = model;
     t->eos = eos;
     t->cache = calloc(CACHE_SLOTS, sizeof *t->cache);
-    const heed_status status = t->cache != NULL ? pre_split_create(&t->split, error) :
+    const heed_status status = t->cache != NULL ? tokenizer_split_create(&t->split, error) :
         error_set(error, HEED_NO_MEMORY, "no memory for a tokenizer");
     if (status != HEED_OK) {
         tokenizer_free(t);
@@ -69,7 +69,7 @@ heed_status tokenizer_create_bytes(tokenizer **created, heed_error *error) {
 void tokenizer_free(tokenizer *t) {
     if (t == NULL) return;
     bpe_free(t->model);
-    pre_split_free(t->split);
+    tokenizer_split_free(t->split);
     free(t->cache);
     free(t);
 }
@@ -159,7 +159,7 @@ static heed_status encode_stretch(const tokenizer *t, const char *text, size_t n
     for (size_t at = 0; at < n && status == HEED_OK;) {
         const size_t valid = valid_run(text + at, n - at);
         for (size_t i = 0, length; i < valid && status == HEED_OK; i += length) {
-            status = pre_split_next(t->split, text + at, valid, i, &length, error);
+            status = tokenizer_split_next(t->split, text + at, valid, i, &length, error);
             if (status == HEED_OK) status = encode_piece(t, text + at + i, length, list, error);
         }
         at += valid;
@@ -186,7 +186,8 @@ heed_status tokenizer_decode(const tokenizer *t, const int32_t *id, int64_t n, t
     const bpe *b = t->model;
     for (int64_t i = 0; i < n; i++) {
         if (id[i] < 0 || id[i] >= b->count)
-            return error_set(error, HEED_INVALID, "token %lld has id %d; ids from 0 to %d are allowed", (long long)i, id[i], b->count - 1);
+            return error_set(error, HEED_INVALID, "token %lld has id %d; ids from 0 to %d are allowed", (long long)i, id[i],
+                             b->count - 1);
         text_append(text, (const char *)b->bytes + b->start[id[i]], b->length[id[i]]);
     }
     return text->failed ? error_set(error, HEED_NO_MEMORY, "no memory for the text of %lld tokens", (long long)n) : HEED_OK;

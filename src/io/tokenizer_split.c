@@ -3,7 +3,7 @@
 // It must mean what it means to `tokenizers`, so its classes are written out below as %s, %l and %n: PCRE2's \s has U+180E,
 // which is no white space since Unicode 6.3; and `tokenizers` knows Unicode 16, PCRE2 10.42 Unicode 14, so letters and numbers
 // that 15 and 16 added are listed (a newer PCRE2 has them twice, which changes nothing).
-#include "io/pre_split.h"
+#include "io/tokenizer_split.h"
 
 #include "base/text.h"
 
@@ -26,7 +26,7 @@ static const char numbers[] =
 
 enum { STACK_START = 32 << 10, STACK_MOST = 8 << 20 };
 
-struct pre_split {
+struct tokenizer_split {
     pcre2_code *code;
     pcre2_match_data *match;
     pcre2_match_context *context;
@@ -42,11 +42,11 @@ static void build_pattern(text_string *s) {
     }
 }
 
-heed_status pre_split_create(pre_split **created, heed_error *error) {
+heed_status tokenizer_split_create(tokenizer_split **created, heed_error *error) {
     *created = NULL;
     text_string text = {0};
     build_pattern(&text);
-    pre_split *p = calloc(1, sizeof *p);
+    tokenizer_split *p = calloc(1, sizeof *p);
     int reason = 0;
     PCRE2_SIZE at = 0;
     if (p != NULL && !text.failed)
@@ -59,7 +59,7 @@ heed_status pre_split_create(pre_split **created, heed_error *error) {
         p->stack = pcre2_jit_stack_create(STACK_START, STACK_MOST, NULL);
     }
     if (p == NULL || p->match == NULL || p->context == NULL) {
-        pre_split_free(p);
+        tokenizer_split_free(p);
         return error_set(error, HEED_NO_MEMORY, "no memory for the tokenizer's pattern (PCRE2 reason %d)", reason);
     }
     if (p->stack != NULL) pcre2_jit_stack_assign(p->context, NULL, p->stack);
@@ -68,7 +68,7 @@ heed_status pre_split_create(pre_split **created, heed_error *error) {
     return HEED_OK;
 }
 
-void pre_split_free(pre_split *p) {
+void tokenizer_split_free(tokenizer_split *p) {
     if (p == NULL) return;
     pcre2_jit_stack_free(p->stack);
     pcre2_match_context_free(p->context);
@@ -77,7 +77,7 @@ void pre_split_free(pre_split *p) {
     free(p);
 }
 
-heed_status pre_split_next(pre_split *p, const char *text, size_t n, size_t at, size_t *length, heed_error *error) {
+heed_status tokenizer_split_next(tokenizer_split *p, const char *text, size_t n, size_t at, size_t *length, heed_error *error) {
     const int found = pcre2_match(p->code, (PCRE2_SPTR)text, n, at, PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, p->match, p->context);
     if (found <= 0)
         return error_set(error, HEED_INVALID, "the text at byte %zu cannot be split into words (PCRE2 reason %d)", at, found);

@@ -4,9 +4,9 @@
 
 #include "base/error.h"
 
-typedef struct pre_split pre_split;
-heed_status pre_split_create(pre_split **, heed_error *);
-void pre_split_free(pre_split *);    // NULL is fine
+typedef struct tokenizer_split tokenizer_split;
+heed_status tokenizer_split_create(tokenizer_split **, heed_error *);
+void tokenizer_split_free(tokenizer_split *);    // NULL is fine
 
 // The length of the piece of text[0..n) that begins at `at` < n. The text is valid UTF-8, `at` a character's start.
-heed_status pre_split_next(pre_split *, const char *text, size_t n, size_t at, size_t *length, heed_error *);
+heed_status tokenizer_split_next(tokenizer_split *, const char *text, size_t n, size_t at, size_t *length, heed_error *);
