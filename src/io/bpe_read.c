@@ -251,7 +251,7 @@ static heed_status read_whole(reader *r, const char *path, heed_error *error) {
 // tokenizer_config.json may name another kind of tokenizer, whose vocabulary would load here and give other ids.
 static heed_status check_config(const char *path, heed_error *error) {
     json_t *root;
-    heed_status status = json_file_read(&root, path, error);
+    heed_status status = json_file_read_reals(&root, path, error);
     if (status != HEED_OK) return status;
     static const char *const classes[] = {"GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
                                           NULL};

@@ -58,15 +58,21 @@ heed_status json_line_parse(json_t **root, const char *bytes, size_t n, const ch
     return parse(root, bytes, n, file, line, JSON_ALLOW_NUL, error);
 }
 
-heed_status json_file_read(json_t **root, const char *path, heed_error *error) {
+static heed_status read(json_t **root, const char *path, size_t flags, heed_error *error) {
     *root = NULL;
     char *bytes;
     size_t n;
     heed_status status = file_read(&bytes, &n, path, JSON_BYTES, error);
     if (status != HEED_OK) return status;
-    status = json_file_parse(root, bytes, n, path, error);
+    status = parse(root, bytes, n, path, 1, flags, error);
     free(bytes);
     return status;
+}
+
+heed_status json_file_read(json_t **root, const char *path, heed_error *error) { return read(root, path, 0, error); }
+
+heed_status json_file_read_reals(json_t **root, const char *path, heed_error *error) {
+    return read(root, path, JSON_DECODE_INT_AS_REAL, error);
 }
 
 static int append(const char *bytes, size_t n, void *text) {

@@ -16,6 +16,9 @@ heed_status json_file_read(json_t **, const char *path, heed_error *);
 // The same from memory; `file` is only for the sentence.
 heed_status json_file_parse(json_t **, const char *bytes, size_t n, const char *file, heed_error *);
 
+// Every number becomes a real. For tokenizer_config.json: transformers writes model_max_length 1e30 there as an integer.
+heed_status json_file_read_reals(json_t **, const char *path, heed_error *);
+
 // One line of a .jsonl file, `line` its number; texts may hold zero bytes (json_string_length).
 heed_status json_line_parse(json_t **, const char *bytes, size_t n, const char *file, size_t line, heed_error *);
 
