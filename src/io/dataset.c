@@ -73,8 +73,8 @@ static void sum_up(dataset *d) {
 }
 
 static void finish(dataset *d, const builder *b, const char *name) {
-    *d = (dataset){.id = b->ids.id, .start = b->start, .document_bytes = b->bytes, .document_nats = b->nats, .documents =
-                   b->documents};
+    *d = (dataset){.id = b->ids.id, .start = b->start, .document_bytes = b->bytes, .document_nats = b->nats,
+                   .documents = b->documents, .first_nats = NAN};
     const size_t n = strlen(name), kept = n < DATASET_NAME ? n : DATASET_NAME - 1;
     memcpy(d->name, name, kept);
     sum_up(d);
@@ -206,6 +206,7 @@ heed_status dataset_demo(dataset *d, const tokenizer *tokens, uint64_t seed, int
     }
     if (status == HEED_OK) finish(d, &b, "demo");
     else drop(&b);
+    if (status == HEED_OK && strcmp(tokenizer_kind(tokens), "bytes") == 0) d->first_nats = demo_first_nats();
     return status;
 }
 

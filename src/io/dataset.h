@@ -18,6 +18,8 @@ typedef struct {
     int64_t *start;               // document d is id[start[d]] .. id[start[d + 1] - 1], its EOS last; start[0] is 0
     int64_t *document_bytes;      // bytes of text of each document, without its EOS
     double *document_nats;        // -log p of each document, its end included; NULL when unknown (only demo knows)
+    double first_nats;            // of a document's nats, those its first token tells (a trainer that shifts does not score it);
+                                  // NaN when unknown: then also for demo, where tokens are not bytes
     int64_t documents, tokens, bytes;    // bytes: of text the tokens stand for (bits per byte), EOS not counted
     double floor;                 // nats per token of these documents (EOS is a token) that no model can beat in expectation: the
                                   // mean of the true -log p. NaN when unknown

@@ -135,6 +135,9 @@ static double entropy_of(const choice *c) {
     return h;
 }
 
+// Every text begins with one of the consonants, which are equally likely.
+double demo_first_nats(void) { return entropy_of(&consonants); }
+
 double demo_entropy(void) {
     const double yes = entropy_of(&twofold), animal = entropy_of(&animals) + yes;
     const double syllable = entropy_of(&consonants) + entropy_of(&vowels), ring = entropy_of(&brackets) + entropy_of(&words);

@@ -20,4 +20,5 @@ void demo_write(random_stream *, demo_document *);
 typedef int demo_choose(void *context, const uint8_t *weight, int n);
 void demo_derive(demo_choose *, void *context, int most, demo_document *);
 
+double demo_first_nats(void);    // of any document's nats, those its first byte tells
 double demo_entropy(void);    // expected nats of a document: what the mean of `nats` tends to
