@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 size_t size_add(size_t a, size_t b) {
     size_t sum;
@@ -32,3 +33,13 @@ void *memory_take_zeroed(size_t bytes) {
 }
 
 void memory_free(void *block) { free(block); }
+
+int64_t memory_peak_bytes(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+#ifdef __APPLE__
+    return usage.ru_maxrss;
+#else
+    return (int64_t)usage.ru_maxrss * 1024;
+#endif
+}

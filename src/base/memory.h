@@ -22,3 +22,6 @@ static inline int64_t int64_ceil_div(int64_t a, int64_t b) { return (a + b - 1) 
 void *memory_take(size_t bytes);
 void *memory_take_zeroed(size_t bytes);
 void memory_free(void *block);
+
+// The largest resident set of this process so far.
+int64_t memory_peak_bytes(void);
