@@ -20,7 +20,8 @@ static const verb verb_runs = {
 };
 
 const verb *const verbs[] = {
-    &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list, &verb_generate, &verb_compare, &verb_runs, NULL,
+    &verb_train, &verb_eval, &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list,
+    &verb_generate, &verb_compare, &verb_runs, NULL,
 };
 
 const verb *verb_find(const char *name) {

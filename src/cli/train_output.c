@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/train_output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+// Flushed each time: a log that is followed, or cut off by a kill, has every line.
+static void line(void *context, const char *text) {
+    printf("%s\n", text);
+    fflush(stdout);
+}
+
+static void live(void *context, const char *text) {
+    printf("\r%s\033[K", text);    // over the old text, then clear to the end of the line
+    fflush(stdout);
+}
+
+static int columns(void *context) {
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+    return 80;
+}
+
+run_output train_output_open(bool json, bool quiet) {
+    const char *terminal = getenv("TERM");
+    const bool draws = !json && isatty(STDOUT_FILENO) && terminal != NULL && strcmp(terminal, "dumb") != 0;
+    return (run_output){.line = line, .live = draws ? live : NULL, .record = json ? line : NULL, .columns = columns,
+                        .quiet = quiet};
+}

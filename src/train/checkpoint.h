@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole run at a step, as a folder that appears whole or not at all: model, tokenizer, optimizer, position.
+#pragma once
+
+#include "io/tokenizer.h"
+#include "model/model.h"
+
+// What is needed besides weights and moments to take the next step exactly as if nothing had happened.
+typedef struct {
+    int64_t step, steps, steps_per_epoch;    // taken; of the run; in an epoch
+    double loss_sum;                         // of all steps
+    double window_loss;                      // sum and count of losses since the last logged line
+    int64_t window_steps;
+    int64_t tokens;                          // trained on so far
+    bool evaluation_due;                     // a signal came before this step's evaluation
+    // What the course depends on: resuming with anything else is an error.
+    int64_t seed, batch_size, accumulation, rows, threads;
+    uint64_t data;                           // hash of the rows
+    // What it depends on in a way a user may mean to change: said, not refused.
+    double learning_rate;
+    char schedule[32];
+} trainer_state;
+
+typedef struct { float *memory, **m, **v; int64_t count; } moments;    // AdamW's, one pair a parameter
+heed_status moments_create(moments *, const model *, heed_error *);    // zeroed
+void moments_free(moments *);
+
+// Writes `folder` (its parent exists). A failure leaves what was there.
+heed_status checkpoint_write(const char *folder, const model *, const tokenizer *, const moments *, const trainer_state *,
+                             heed_error *);
+heed_status checkpoint_read_state(const char *folder, trainer_state *, heed_error *);
+heed_status checkpoint_read_moments(const char *folder, const model *, moments *, heed_error *);
+
+// Keeps the newest `limit` of checkpoints/step-N.
+heed_status checkpoint_limit(const char *checkpoints, int64_t limit, heed_error *);
+// The one with the most steps, step-N or final; *folder is NULL when there is none. free it.
+heed_status checkpoint_latest(const char *checkpoints, char **folder, heed_error *);

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/log.h"
+
+#include "base/cpu_features.h"
+#include "base/text.h"
+#include "base/threads.h"
+#include "io/file.h"
+#include "io/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+enum { METRICS_BYTES = 1 << 30 };    // a line is some 200 bytes: five million steps
+
+// The step a line of metrics.jsonl belongs to; INT64_MAX when it is no whole record.
+static int64_t line_step(const char *line, size_t n) {
+    json_t *object = json_loadb(line, n, 0, NULL);
+    const json_t *step = json_object_get(object, "step");
+    const int64_t value = json_is_integer(step) ? json_integer_value(step) : INT64_MAX;
+    json_decref(object);
+    return value;
+}
+
+static heed_status metrics_trim(const char *path, int64_t keep_to_step, heed_error *error) {
+    if (!file_exists(path)) return HEED_OK;
+    char *text = NULL;
+    size_t length = 0;
+    heed_status status = file_read(&text, &length, path, METRICS_BYTES, error);
+    if (status != HEED_OK) return status;
+    size_t kept = 0, at = 0;
+    while (at < length) {
+        const char *end = memchr(text + at, '\n', length - at);
+        if (end == NULL) break;
+        const size_t n = (size_t)(end - (text + at)) + 1;
+        if (line_step(text + at, n) <= keep_to_step) {
+            memmove(text + kept, text + at, n);
+            kept += n;
+        }
+        at += n;
+    }
+    if (kept != length) status = file_replace(path, text, kept, error);
+    free(text);
+    return status;
+}
+
+heed_status run_log_open(run_log *log, const char *folder, int64_t keep_to_step, heed_error *error) {
+    *log = (run_log){.folder = strdup(folder), .metrics_path = file_join(folder, "metrics.jsonl"), .metrics = -1};
+    if (log->folder == NULL || log->metrics_path == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the log");
+    const heed_status status = metrics_trim(log->metrics_path, keep_to_step, error);
+    if (status != HEED_OK) return status;
+    log->metrics = open(log->metrics_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (log->metrics < 0)
+        return error_set(error, HEED_INVALID, "%s cannot be written: %s", file_shown(log->metrics_path), strerror(errno));
+    return HEED_OK;
+}
+
+void run_log_close(run_log *log) {
+    if (log->folder != NULL && log->metrics >= 0) close(log->metrics);
+    free(log->folder);
+    free(log->metrics_path);
+    *log = (run_log){.metrics = -1};
+}
+
+heed_status run_log_metrics(run_log *log, const json_t *object, heed_error *error) {
+    text_string line = {0};
+    heed_status status = json_file_print(object, false, &line, error);
+    text_append(&line, "\n", 1);
+    if (status == HEED_OK && line.failed) status = error_set(error, HEED_NO_MEMORY, "no memory for a line of metrics");
+    if (status == HEED_OK) {
+        const ssize_t written = write(log->metrics, line.text, line.length);
+        if (written < 0 || (size_t)written != line.length)
+            status = error_set(error, HEED_INVALID, "%s cannot be written: %s", file_shown(log->metrics_path),
+                               written < 0 ? strerror(errno) : "the disk is full");
+    }
+    free(line.text);
+    return status;
+}
+
+heed_status run_log_write(const run_log *log, const char *name, const json_t *object, heed_error *error) {
+    char *path = file_join(log->folder, name);
+    if (path == NULL || object == NULL) {
+        free(path);
+        return error_set(error, HEED_NO_MEMORY, "no memory for %s", name);
+    }
+    const heed_status status = json_file_write(object, path, error);
+    free(path);
+    return status;
+}
+
+json_t *json_text(const char *text) {
+    if (text == NULL) return json_null();
+    json_t *made = json_string(text);
+    return made != NULL ? made : json_string("(not UTF-8)");
+}
+
+json_t *attention_record_json(const attention_record *r) {
+    json_t *refused = json_array();
+    for (int i = 0; i < r->n_refused; i++)
+        json_array_append_new(refused, json_pack("{s:s, s:s}", "name", r->refused[i].name, "sentence", r->refused[i].sentence));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:I, s:f}", "problem", r->problem, "pass",
+                     r->evaluation ? "evaluation" : "training", "requested", r->requested, "actual", r->actual, "reason", r->reason,
+                     "preset", r->preset, "substituted", r->substituted, "refused", refused, "calls", (json_int_t)r->calls,
+                     "seconds", r->seconds);
+}
+
+heed_status run_log_attention(const run_log *log, const model *m, heed_error *error) {
+    int64_t count = 0;
+    const attention_record *records = model_attention_records(m, &count);
+    json_t *list = json_array();
+    for (int64_t i = 0; i < count; i++) json_array_append_new(list, attention_record_json(&records[i]));
+    const heed_status status = run_log_write(log, "attention.json", list, error);
+    json_decref(list);
+    return status;
+}
+
+json_t *nan_origin_json(const nan_origin *o) {
+    return json_pack("{s:b, s:b, s:I, s:s?, s:I, s:I, s:b, s:s?, s:s}", "found", o->found, "backward", o->backward, "layer",
+                     (json_int_t)o->layer, "operation", o->operation, "row", (json_int_t)o->row, "position",
+                         (json_int_t)o->position,
+                     "no_visible_key", o->no_visible_key, "parameter", o->parameter, "sentence", o->sentence);
+}
+
+json_t *machine_json(int64_t n_threads) {
+    struct utsname system;
+    const uint32_t has = cpu_features();
+    json_t *features = json_array();
+    if (has & CPU_AVX2) json_array_append_new(features, json_string("avx2"));
+    if (has & CPU_FMA) json_array_append_new(features, json_string("fma"));
+    if (has & CPU_AVX512) json_array_append_new(features, json_string("avx512"));
+    if (uname(&system) != 0) memset(&system, 0, sizeof system);
+#if HEED_ONEDNN
+    const char *linear = "oneDNN";
+#else
+    const char *linear = "heed's own tiles";
+#endif
+    const char *forced = getenv("HEED_CPU");
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s?, s:I, s:i}", "heed", heed_version(), "commit", HEED_COMMIT,
+                     "compiler", __VERSION__, "linear_layers", linear, "json_library", JANSSON_VERSION, "system", system.sysname,
+                     "processor", system.machine, "cpu_features", features, "heed_cpu", forced, "threads", (json_int_t)n_threads,
+                     "threads_available", threads_available());
+}

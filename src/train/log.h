@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The records of a run folder: run.json, attention.json, metrics.jsonl, final_metrics.json.
+#pragma once
+
+#include "io/json.h"
+#include "model/model.h"
+
+
+typedef struct { char *folder, *metrics_path; int metrics; } run_log;    // metrics: a file descriptor, -1: closed
+
+// Opens metrics.jsonl for appending. Lines of later steps than `keep_to_step`, and an unfinished last line, are removed first:
+// they belong to steps that will be taken again.
+heed_status run_log_open(run_log *, const char *folder, int64_t keep_to_step, heed_error *);
+void run_log_close(run_log *);    // a zeroed one is fine
+
+// One line, written whole. A full disk is an error that names the file.
+heed_status run_log_metrics(run_log *, const json_t *, heed_error *);
+
+heed_status run_log_write(const run_log *, const char *name, const json_t *, heed_error *);    // atomic
+heed_status run_log_attention(const run_log *, const model *, heed_error *);
+
+// A string that may be no UTF-8 (a file's name), which JSON cannot hold; NULL gives null.
+json_t *json_text(const char *);
+
+// One distinct problem as attention.json has it; NULL without memory.
+json_t *attention_record_json(const attention_record *);
+
+// Where a NaN came from, as an object.
+json_t *nan_origin_json(const nan_origin *);
+
+// What this process computes with: version, commit, libraries, compiler, CPU features, kernels, threads. NULL without memory.
+json_t *machine_json(int64_t n_threads);

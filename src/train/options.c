@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/options.h"
+
+#include "base/text.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const train_modes[] = {"pretrain", "sft", "rl", NULL};
+const char *const when_names[] = {"no", "steps", "epoch", NULL};
+const char *const schedule_names[] = {"linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
+                                      "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr", NULL};
+const char *const padding_sides[] = {"left", "right", NULL};
+const char *const on_nan_names[] = {"stop", "skip", NULL};
+const char *const fallback_names[] = {"warn", "refuse", NULL};
+
+static void note(option_notes *notes, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void note(option_notes *notes, const char *format, ...) {
+    if (notes->count == OPTION_NOTES) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(notes->text[notes->count++], sizeof notes->text[0], format, arguments);
+    va_end(arguments);
+}
+
+// An option that was given though nothing would look at it.
+typedef struct { bool idle; const char *name, *why; } idle_option;
+
+static heed_status refuse_idle(const idle_option *list, size_t n, const options_given *given, heed_error *error) {
+    for (size_t i = 0; i < n; i++)
+        if (list[i].idle && given->has(given->context, list[i].name))
+            return error_set(error, HEED_INVALID, "%s has no effect here: %s", list[i].name, list[i].why);
+    return HEED_OK;
+}
+
+// Values of built options that are built later: meaningful, and refused.
+static heed_status refuse_later(const train_options *o, heed_error *error) {
+    if (o->mode != TRAIN_PRETRAIN)
+        return error_set(error, HEED_REFUSED, "--mode %s is not built yet; pretrain is", train_modes[o->mode]);
+    const schedule_kind kind = (schedule_kind)o->lr_scheduler_type;
+    if (kind != SCHEDULE_LINEAR && kind != SCHEDULE_COSINE && kind != SCHEDULE_CONSTANT && kind != SCHEDULE_CONSTANT_WITH_WARMUP)
+        return error_set(error, HEED_REFUSED,
+                         "--lr_scheduler_type %s is not built yet; linear, cosine, constant and constant_with_warmup are",
+                         schedule_names[kind]);
+    if (o->on_nan == ON_NAN_SKIP) return error_set(error, HEED_REFUSED, "--on_nan skip is not built yet; stop is");
+    const char *device = o->device;
+    if (strcmp(device, "vulkan") == 0 || strcmp(device, "cuda") == 0 || strcmp(device, "mps") == 0)
+        return error_set(error, HEED_REFUSED, "--device %s is not built yet; auto and cpu are", device);
+    if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0)
+        return error_set(error, HEED_INVALID,
+                         "--device is \"%.40s\"; it must be one of: auto, cpu (vulkan, cuda and mps are not built yet)", device);
+    return HEED_OK;
+}
+
+static heed_status settle_rows(train_options *o, const options_given *given, heed_error *error) {
+    const bool row_given = given->has(given->context, "--packing_max_length"), piece_given = given->has(given->context,
+        "--max_length");
+    const idle_option idle[] = {
+        {!o->use_packing, "--packing_max_length", "rows are not packed without --use_packing"},
+        {!o->use_packing, "--packing_leak", "rows are not packed without --use_packing"},
+        {o->use_packing && row_given && o->max_length > o->packing_max_length, "--max_length",
+         "it limits a document's pieces, and --packing_max_length makes the rows shorter than that"},
+    };
+    const heed_status status = refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
+    if (status != HEED_OK) return status;
+    if (!row_given) o->packing_max_length = o->max_length;
+    else if (!piece_given) o->max_length = o->packing_max_length;
+    return HEED_OK;
+}
+
+static heed_status settle_attention(train_options *o, const options_given *given, option_notes *notes, heed_error *error) {
+    const idle_option idle[] = {
+        {o->attn_preset == NULL || strcmp(o->attn_preset, "mps_pre28") != 0, "--disable_mps_fix",
+         "it belongs to --attn_preset mps_pre28"},
+        {o->eval_strategy == WHEN_NO && !o->eval_on_start, "--disable_mps_fix",
+         "the old operator was used in evaluation only, and nothing "
+         "is evaluated"},
+    };
+    const heed_status status = refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
+    if (status != HEED_OK) return status;
+    if (!o->use_flash_attention) return HEED_OK;
+    if (strcmp(o->attn_implementation, "auto") != 0)
+        return error_set(error, HEED_INVALID,
+                         "--use_flash_attention has no effect here: --attn_implementation is %.40s, and the alias stands "
+                         "for flash_attention_2 only where that is auto", o->attn_implementation);
+    o->attn_implementation = "flash_attention_2";
+    note(notes, "--use_flash_attention is deprecated; it stands for --attn_implementation flash_attention_2");
+    return HEED_OK;
+}
+
+static heed_status settle_steps(train_options *o, const options_given *given, option_notes *notes, heed_error *error) {
+    const bool constant = o->lr_scheduler_type == SCHEDULE_CONSTANT;
+    const idle_option idle[] = {
+        {constant, "--warmup_steps", "the constant schedule has no warm-up; constant_with_warmup has"},
+        {constant, "--warmup_ratio", "the constant schedule has no warm-up; constant_with_warmup has"},
+    };
+    const heed_status status = refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
+    if (status != HEED_OK) return status;
+    if (!(o->num_train_epochs > 0))
+        return error_set(error, HEED_INVALID, "--num_train_epochs is %g; it must be above 0", o->num_train_epochs);
+    if (o->max_steps > 0 && given->has(given->context, "--num_train_epochs"))
+        note(notes, "--max_steps %lld wins over --num_train_epochs", (long long)o->max_steps);
+    if (o->warmup_ratio > 0 && given->has(given->context, "--warmup_steps"))
+        note(notes, "--warmup_ratio %g wins over --warmup_steps", o->warmup_ratio);
+    return HEED_OK;
+}
+
+static heed_status settle_evaluation(train_options *o, const options_given *given, option_notes *notes, heed_error *error) {
+    const bool steps_given = given->has(given->context, "--eval_steps");
+    if (steps_given && !given->has(given->context, "--eval_strategy")) {
+        o->eval_strategy = WHEN_STEPS;
+        note(notes, "--eval_steps %lld alone means --eval_strategy steps", (long long)o->eval_steps);
+    }
+    if (o->eval_strategy == WHEN_STEPS && !steps_given) o->eval_steps = o->logging_steps;    // as the Hugging Face Trainer
+    const bool never = o->eval_strategy == WHEN_NO && !o->eval_on_start;
+    const idle_option idle[] = {
+        {o->eval_strategy != WHEN_STEPS, "--eval_steps", "--eval_strategy is not steps"},
+        {never, "--eval_dataset", "nothing is evaluated with --eval_strategy no"},
+        {never, "--eval_max_batches", "nothing is evaluated with --eval_strategy no"},
+    };
+    if (o->eval_max_batches == 0 || o->eval_max_batches < -1)
+        return error_set(error, HEED_INVALID, "--eval_max_batches is %lld; it must be -1 (all) or at least 1",
+                         (long long)o->eval_max_batches);
+    return refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
+}
+
+static heed_status settle_folder(train_options *o, const options_given *given, heed_error *error) {
+    const bool resumes = o->resume_from_checkpoint != NULL;
+    const idle_option idle[] = {
+        {o->save_strategy != WHEN_STEPS, "--save_steps", "--save_strategy is not steps"},
+        {o->save_strategy == WHEN_NO, "--save_total_limit", "only the final checkpoint is written with --save_strategy no"},
+        {resumes, "--overwrite", "--resume_from_checkpoint goes on with the run that is there"},
+        {o->output_dir == NULL, "--overwrite", "without --output_dir the run gets a new folder"},
+    };
+    if (resumes && strcmp(o->resume_from_checkpoint, "latest") == 0 && o->output_dir == NULL)
+        return error_set(error, HEED_INVALID,
+                         "--resume_from_checkpoint latest needs --output_dir: the folder of the run to go on with");
+    return refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
+}
+
+heed_status options_settle(train_options *o, const options_given *given, option_notes *notes, heed_error *error) {
+    *notes = (option_notes){0};
+    heed_status status = settle_rows(o, given, error);
+    if (status == HEED_OK) status = settle_steps(o, given, notes, error);
+    if (status == HEED_OK) status = settle_evaluation(o, given, notes, error);
+    if (status == HEED_OK) status = settle_attention(o, given, notes, error);
+    if (status == HEED_OK) status = settle_folder(o, given, error);
+    if (status == HEED_OK) status = refuse_later(o, error);    // last: what has no meaning is that, whatever is not built
+    o->fp32 = true;
+    return status;
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run of `heed train` was asked to do. cli/train.c holds the table that fills this struct; here is what its fields
+// mean together: which combinations are refused, and what the effective values are.
+#pragma once
+
+#include "base/error.h"
+
+typedef enum { TRAIN_PRETRAIN, TRAIN_SFT, TRAIN_RL } train_mode;
+typedef enum { WHEN_NO, WHEN_STEPS, WHEN_EPOCH } when;    // evaluation and checkpoints
+typedef enum {
+    SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_COSINE_WITH_RESTARTS, SCHEDULE_POLYNOMIAL, SCHEDULE_CONSTANT,
+    SCHEDULE_CONSTANT_WITH_WARMUP, SCHEDULE_INVERSE_SQRT, SCHEDULE_REDUCE_LR_ON_PLATEAU, SCHEDULE_COSINE_WITH_MIN_LR
+} schedule_kind;
+enum { PAD_LEFT, PAD_RIGHT };
+enum { ON_NAN_STOP, ON_NAN_SKIP };
+enum { FALLBACK_WARN, FALLBACK_REFUSE };
+
+// The names of the values above, in their order; each ends in NULL.
+extern const char *const train_modes[], *const when_names[], *const schedule_names[], *const padding_sides[];
+extern const char *const on_nan_names[], *const fallback_names[];
+
+typedef struct {
+    // what is trained on what
+    const char *model, *tokenizer, *dataset, *eval_dataset;
+    bool from_scratch;
+    int mode;
+    // rows and batches
+    int64_t max_length, batch_size, gradient_accumulation_steps, packing_max_length;
+    int padding_side;
+    bool use_packing, packing_leak;
+    // where and how attention runs
+    const char *device, *attn_implementation, *attn_preset;
+    int attn_fallback;
+    bool disable_mps_fix, use_flash_attention;
+    int64_t threads;
+    // steps
+    int64_t max_steps, warmup_steps;
+    double num_train_epochs, learning_rate, warmup_ratio, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm;
+    int lr_scheduler_type;
+    bool fp32;
+    int on_nan;
+    // evaluation, checkpoints, records
+    int eval_strategy, save_strategy;
+    int64_t eval_steps, eval_max_batches, save_steps, save_total_limit, logging_steps, seed;
+    bool eval_on_start;
+    const char *resume_from_checkpoint, *output_dir;
+    bool overwrite, quiet, json;
+    // known, built later: the parser refuses them, so these are never looked at
+    const char *later_text;
+    int64_t later_int;
+    double later_real;
+    bool later_flag;
+} train_options;
+
+// Which options the user gave, whatever their values.
+typedef struct {
+    const void *context;
+    bool (*has)(const void *context, const char *name);    // "--eval_steps"
+} options_given;
+
+enum { OPTION_NOTES = 8 };
+typedef struct { int count; char text[OPTION_NOTES][160]; } option_notes;    // sentences the user should read
+
+// Checks what the options mean together and replaces what one of them implies about another (--eval_steps alone, the
+// deprecated alias, ratio over steps). HEED_INVALID: a usage error; HEED_REFUSED: meaningful, but not built.
+heed_status options_settle(train_options *, const options_given *, option_notes *, heed_error *);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a run ends: final_metrics.json and the closing lines, of which the last is about attention.
+#include "train/run.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "io/json.h"
+#include "train/stop.h"
+
+#include <string.h>
+
+void report_attention(train_run *r) {
+    int64_t count = 0;
+    const attention_record *records = model_attention_records(r->from.model, &count);
+    for (; r->announced < count; r->announced++) {
+        const attention_record *now = &records[r->announced];
+        bool told = !now->substituted;
+        for (int64_t i = 0; i < r->announced && !told; i++) told = strcmp(records[i].reason, now->reason) == 0;
+        if (!told) output_line(r->asked->out, LINE_NOTE, "attention: asked for %s, %s runs: %s", now->requested, now->actual,
+                               now->reason);
+    }
+}
+
+typedef struct { char actual[160], reason[640]; const char *requested, *preset; bool substituted; } attention_summary;
+
+// The distinct implementations that ran, and why the first of the substitutes (else the first of all) did.
+static attention_summary summarise(const train_run *r) {
+    attention_summary s = {.requested = r->o.attn_implementation, .preset = ""};
+    int64_t count = 0;
+    const attention_record *records = model_attention_records(r->from.model, &count), *told = NULL;
+    text_buffer actual = {s.actual, sizeof s.actual, 0};
+    for (int64_t i = 0; i < count; i++) {
+        bool named = false;
+        for (int64_t j = 0; j < i && !named; j++) named = strcmp(records[j].actual, records[i].actual) == 0;
+        if (!named) text_add(&actual, "%s%s", actual.length > 0 ? " and " : "", records[i].actual);
+        if (told == NULL || (records[i].substituted && !told->substituted)) told = &records[i];
+    }
+    if (told == NULL) text_add(&actual, "nothing");
+    text_buffer reason = {s.reason, sizeof s.reason, 0};
+    text_add(&reason, "%s", told != NULL ? told->reason : "no step was taken");
+    if (told != NULL) {
+        s.preset = told->preset;
+        s.substituted = told->substituted;
+    }
+    return s;
+}
+
+static const char *fault_name(run_fault fault) {
+    switch (fault) {
+    case FAULT_NONE: return "done";
+    case FAULT_SIGNAL: return "stopped by a signal";
+    case FAULT_NOT_FINITE: return "stopped: not finite";
+    default: return "failed";
+    }
+}
+
+static json_t *final_json(const train_run *r, run_fault fault, const attention_summary *a) {
+    const double elapsed = clock_seconds() - r->progress.started;
+    const int64_t taken = r->at.step - r->progress.first_step;
+    json_t *j = json_pack("{s:s, s:I, s:I, s:I}", "status", fault_name(fault), "step", (json_int_t)r->at.step, "steps",
+                          (json_int_t)r->at.steps,
+                          "tokens", (json_int_t)r->at.tokens);
+    json_file_set_real(j, "epoch", (double)r->at.step / (double)r->at.steps_per_epoch);
+    if (r->at.step > 0) json_file_set_real(j, "train_loss", r->at.loss_sum / (double)r->at.step);
+    if (taken > 0) json_file_set_real(j, "last_loss", r->last.loss);
+    if (r->evaluated && r->judged.finite) {
+        evaluation_record(&r->judged, j);
+        json_object_set_new(j, "eval_step", json_integer(r->judged_step));
+    }
+    json_file_set_real(j, "seconds", elapsed);
+    if (r->progress.step_seconds > 0) json_file_set_real(j, "tokens_per_second",
+                                                         (double)r->progress.tokens / r->progress.step_seconds);
+    json_object_set_new(j, "peak_memory_bytes", json_integer(memory_peak_bytes()));
+    json_object_set_new(j, "attention", json_pack("{s:o, s:s, s:s, s:s, s:b}", "requested", json_text(a->requested), "actual",
+                                                  a->actual, "reason",
+                                                  a->reason, "preset", a->preset, "substituted", a->substituted));
+    json_object_set_new(j, "run", json_text(r->o.output_dir));
+    return j;
+}
+
+static void say_steps(const train_run *r, run_fault fault) {
+    const run_output *out = r->asked->out;
+    const int64_t taken = r->at.step - r->progress.first_step;
+    if (fault == FAULT_SIGNAL)
+        output_line(out, LINE_CLOSING, "signal %d: stopped after step %lld of %lld and saved checkpoints/step-%lld; go on with "
+                    "--resume_from_checkpoint latest --output_dir %s", stop_requested(), (long long)r->at.step,
+                        (long long)r->at.steps,
+                    (long long)r->at.step, r->o.output_dir);
+    if (taken == 0 && fault == FAULT_NONE)
+        output_line(out, LINE_CLOSING, "nothing to do: the run has taken its %lld steps already", (long long)r->at.steps);
+    if (taken == 0) return;
+    output_line(out, LINE_CLOSING, "trained      %lld steps in %.1f s, %.0f tokens/s; last loss %.4f", (long long)taken,
+                clock_seconds() - r->progress.started, r->progress.step_seconds > 0
+                    ? (double)r->progress.tokens / r->progress.step_seconds : 0,
+                r->last.loss);
+}
+
+heed_status report_end(train_run *r, run_fault fault, heed_error *error) {
+    const run_output *out = r->asked->out;
+    const attention_summary a = summarise(r);
+    json_t *final = final_json(r, fault, &a);
+    heed_status status = run_log_write(&r->log, "final_metrics.json", final, error);
+    if (status == HEED_OK) status = run_log_attention(&r->log, r->from.model, error);
+    json_t *record = json_pack("{s:o}", "final", final);
+    output_record(out, record);
+    json_decref(record);
+    say_steps(r, fault);
+    if (r->evaluated && r->judged.finite) {
+        char text[256] = "";
+        evaluation_text(&r->judged, &(text_buffer){text, sizeof text, 0});
+        output_line(out, LINE_CLOSING, "evaluation   at step %lld: %s", (long long)r->judged_step, text);
+    }
+    output_line(out, LINE_CLOSING, "run folder   %s", r->o.output_dir);
+    output_line(out, LINE_CLOSING, "attention    requested %s, ran %s: %s", a.requested, a.actual, a.reason);
+    return status;
+}

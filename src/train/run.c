@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a run begins: everything is opened and checked before the run folder is touched.
+#include "train/run.h"
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "io/file.h"
+#include "io/json.h"
+#include "train/stop.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char checkpoints_name[] = "checkpoints", state_file[] = "run.json";
+
+static bool holds_run(const char *folder) {
+    char *path = file_join(folder, state_file);
+    const bool there = path != NULL && file_exists(path);
+    free(path);
+    return there;
+}
+
+// ---- names ----
+
+// The run a checkpoint belongs to: RUN of RUN/checkpoints/step-5. NULL: it lies somewhere else. free it.
+static char *run_of_checkpoint(const char *checkpoint) {
+    char *path = strdup(checkpoint);
+    size_t n = path == NULL ? 0 : strlen(path);
+    while (n > 1 && path[n - 1] == '/') path[--n] = 0;
+    char *last = path == NULL ? NULL : strrchr(path, '/');
+    if (last != NULL) {
+        *last = 0;
+        char *above = strrchr(path, '/');
+        if (above != NULL && strcmp(above + 1, checkpoints_name) == 0) {
+            *above = 0;
+            if (holds_run(path)) return path;
+        }
+    }
+    free(path);
+    return NULL;
+}
+
+// runs/<time>_<model>_<data>_<mode>, one that does not exist yet.
+static char *folder_name(const train_run *r) {
+    char stamp[32], data[64];
+    const time_t now = time(NULL);
+    struct tm local;
+    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", localtime_r(&now, &local));
+    const char *slash = strrchr(r->o.dataset, '/');
+    snprintf(data, sizeof data, "%s", slash != NULL ? slash + 1 : r->o.dataset);
+    char *dot = strrchr(data, '.');
+    if (dot != NULL && dot != data) *dot = 0;
+    for (int number = 1; number < 1000; number++) {
+        text_string name = {0};
+        text_format(&name, "runs/%s_%s_%s_%s", stamp, r->from.name, data, train_modes[r->o.mode]);
+        if (number > 1) text_format(&name, "-%d", number);
+        if (name.failed || !file_exists(name.text)) return name.text;
+        free(name.text);
+    }
+    return NULL;
+}
+
+// Where to go on from, and in which folder.
+static heed_status find_resume(train_run *r, heed_error *error) {
+    const char *wanted = r->o.resume_from_checkpoint;
+    if (wanted == NULL) return HEED_OK;
+    if (strcmp(wanted, "latest") == 0) {
+        char *list = file_join(r->o.output_dir, checkpoints_name);
+        heed_status status = list == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a path") : checkpoint_latest(list,
+            &r->resume, error);
+        free(list);
+        if (status == HEED_OK && r->resume == NULL)
+            status = error_set(error, HEED_INVALID, "--resume_from_checkpoint latest: there is no checkpoint in %s",
+                               file_shown(r->o.output_dir));
+        return status;
+    }
+    if (!file_is_folder(wanted))
+        return error_set(error, HEED_INVALID,
+                         "--resume_from_checkpoint %s is no folder; name one of a run's checkpoints, or latest",
+                         file_shown(wanted));
+    r->resume = strdup(wanted);
+    if (r->o.output_dir == NULL) r->o.output_dir = r->owned_folder = run_of_checkpoint(wanted);
+    return HEED_OK;
+}
+
+static heed_status check_folder(const train_run *r, heed_error *error) {
+    const char *folder = r->o.output_dir;
+    if (folder == NULL || r->o.overwrite || !holds_run(folder)) return HEED_OK;
+    char *own = r->resume == NULL ? NULL : run_of_checkpoint(r->resume);
+    const bool goes_on = r->resume != NULL && (strcmp(r->o.resume_from_checkpoint, "latest") == 0 || (own != NULL && strcmp(own,
+        folder) == 0));
+    free(own);
+    if (goes_on) return HEED_OK;
+    return error_set(error, HEED_INVALID, "--output_dir %s already holds a run; resume it with --resume_from_checkpoint latest, "
+                     "or give --overwrite or another folder", file_shown(folder));
+}
+
+// ---- what the run computes with ----
+
+static heed_status open_sources(train_run *r, heed_error *error) {
+    heed_status status = sources_open_model(&r->from, &r->o, r->resume, error);
+    if (status == HEED_OK) status = sources_open_data(&r->from, &r->o, error);
+    return status;
+}
+
+static row_layout layout_of(const train_options *o) {
+    return (row_layout){.length = o->use_packing ? o->packing_max_length : o->max_length, .piece = o->max_length,
+                        .packed = o->use_packing, .leak = o->packing_leak};
+}
+
+static heed_status make_rows(train_run *r, heed_error *error) {
+    heed_status status = rows_create(&r->learn, r->from.learn, layout_of(&r->o), error);
+    if (status != HEED_OK) return status;
+    const bool wanted = r->o.eval_strategy != WHEN_NO || r->o.eval_on_start;
+    if (r->from.judged && wanted && r->o.eval_dataset == NULL && rows_create(&r->judge, &r->from.judge, layout_of(&r->o),
+        error) != HEED_OK)
+        r->from.judged = false;    // a held-out document of a single token
+    if (wanted && r->o.eval_dataset != NULL) status = rows_create(&r->judge, &r->from.judge, layout_of(&r->o), error);
+    return status;
+}
+
+// Steps of the run and the schedule over them.
+static heed_status plan_steps(train_run *r, heed_error *error) {
+    const train_options *o = &r->o;
+    int64_t rows_a_step;
+    if (!int64_mul(o->batch_size, o->gradient_accumulation_steps, &rows_a_step))
+        return error_set(error, HEED_INVALID,
+                         "--batch_size %lld times --gradient_accumulation_steps %lld is more than a count can hold",
+                         (long long)o->batch_size, (long long)o->gradient_accumulation_steps);
+    r->at.steps_per_epoch = 1 + (r->learn.rows - 1) / rows_a_step;
+    const double wanted = ceil(o->num_train_epochs * (double)r->at.steps_per_epoch);
+    if (o->max_steps <= 0 && !(wanted < 1e15))
+        return error_set(error, HEED_INVALID, "--num_train_epochs %g is more steps than can be counted", o->num_train_epochs);
+    r->at.steps = o->max_steps > 0 ? o->max_steps : (int64_t)wanted;
+    return schedule_create(&r->schedule, o, r->at.steps, error);
+}
+
+static void describe_state(train_run *r) {
+    trainer_state *s = &r->at;
+    s->seed = r->o.seed;
+    s->batch_size = r->o.batch_size;
+    s->accumulation = r->o.gradient_accumulation_steps;
+    s->rows = r->learn.rows;
+    s->threads = r->o.threads;
+    s->data = rows_hash(&r->learn);
+    s->learning_rate = r->o.learning_rate;
+    snprintf(s->schedule, sizeof s->schedule, "%s", schedule_names[r->o.lr_scheduler_type]);
+}
+
+// Takes over what a checkpoint says, after checking that this run can go on exactly where that one was.
+static heed_status take_state(train_run *r, run_fault *fault, heed_error *error) {
+    trainer_state old;
+    heed_status status = checkpoint_read_state(r->resume, &old, error);
+    if (status != HEED_OK) return status;
+    trainer_state *now = &r->at;
+    *fault = FAULT_USAGE;
+    const struct { const char *name; int64_t was, is; } same[] = {
+        {"--seed", old.seed, now->seed}, {"--batch_size", old.batch_size, now->batch_size},
+        {"--gradient_accumulation_steps", old.accumulation, now->accumulation},
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (same[i].was != same[i].is)
+            return error_set(error, HEED_INVALID, "%s is %lld, but the run to resume had %lld; a resumed run takes the same steps",
+                             same[i].name,
+                             (long long)same[i].is, (long long)same[i].was);
+    if (old.data != now->data || old.rows != now->rows)
+        return error_set(error, HEED_INVALID,
+                         "the rows differ from those of the run to resume (it had %lld, now there are %lld): --dataset, "
+                         "the tokenizer, --max_length and packing must be the same", (long long)old.rows, (long long)now->rows);
+    const run_output *out = r->asked->out;
+    if (old.threads != now->threads)
+        output_line(out, LINE_NOTE, "resumed with --threads %lld instead of %lld: losses may differ in their last bits",
+                    (long long)now->threads,
+                    (long long)old.threads);
+    if (old.steps != now->steps || old.learning_rate != now->learning_rate || strcmp(old.schedule, now->schedule) != 0)
+        output_line(out, LINE_NOTE,
+                    "resumed with another learning rate, schedule or length (%lld steps, it had %lld): from here on it differs",
+                    (long long)now->steps, (long long)old.steps);
+    *fault = FAULT_FILE;
+    now->step = old.step;
+    now->tokens = old.tokens;
+    now->loss_sum = old.loss_sum;
+    now->window_loss = old.window_loss;
+    now->window_steps = old.window_steps;
+    now->evaluation_due = old.evaluation_due;
+    return checkpoint_read_moments(r->resume, r->from.model, &r->moments, error);
+}
+
+static heed_status prepare_model(train_run *r, heed_error *error) {
+    const int n_threads = (int)r->o.threads;
+    heed_status status = model_set_threads(r->from.model, n_threads, error);
+    if (status == HEED_OK) status = model_set_attention(r->from.model, &r->attention, true, error);
+    if (status == HEED_OK) status = engine_create(&r->engine, n_threads, NULL, error);
+    if (status == HEED_OK) status = moments_create(&r->moments, r->from.model, error);
+    return status;
+}
+
+// ---- the folder ----
+
+static heed_status remove_old(const char *folder, heed_error *error) {
+    static const char *const files[] = {"run.json", "attention.json", "metrics.jsonl", "final_metrics.json"};
+    char *path = file_join(folder, checkpoints_name);
+    heed_status status = path == NULL ? HEED_OK : folder_remove(path, error);
+    free(path);
+    for (size_t i = 0; status == HEED_OK && i < sizeof files / sizeof *files; i++) {
+        path = file_join(folder, files[i]);
+        if (path != NULL) remove(path);
+        free(path);
+    }
+    return status;
+}
+
+static json_t *run_json(const train_run *r) {
+    const run_request *asked = r->asked;
+    const model_config *c = model_config_of(r->from.model);
+    json_t *notes = json_array();
+    for (int i = 0; i < asked->notes->count; i++) json_array_append_new(notes, json_string(asked->notes->text[i]));
+    json_t *shape = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "name", c->name, "vocabulary", (json_int_t)c->vocabulary,
+                              "positions",
+                              (json_int_t)c->positions, "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads, "width",
+                              (json_int_t)c->width, "folder",
+                              json_text(r->from.folder));
+    json_t *data = json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:I}", "name", json_text(r->from.all.name), "documents",
+                             (json_int_t)r->from.learn->documents, "tokens", (json_int_t)r->from.learn->tokens, "rows",
+                             (json_int_t)r->learn.rows, "eval_rows", (json_int_t)r->judge.rows, "tokenizer",
+                                 tokenizer_kind(r->from.words),
+                             "tokens_left_out", (json_int_t)r->learn.left_out);
+    const time_t now = time(NULL);
+    char stamp[40];
+    struct tm utc;
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    return json_pack("{s:s, s:{s:O, s:o}, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "started", stamp, "options", "given", asked->given,
+                     "effective",
+                     asked->effective(&r->o), "notes", notes, "machine", machine_json(r->o.threads), "model", shape, "data", data,
+                         "steps",
+                     (json_int_t)r->at.steps, "steps_per_epoch", (json_int_t)r->at.steps_per_epoch, "resumed_from",
+                         json_text(r->resume));
+}
+
+// A resumed run keeps the first record and adds its own to "resumed".
+static heed_status write_run_json(const train_run *r, heed_error *error) {
+    json_t *now = run_json(r), *whole = NULL;
+    char *path = file_join(r->o.output_dir, state_file);
+    if (r->resume != NULL && path != NULL && file_exists(path) && json_file_read(&whole, path, NULL) == HEED_OK) {
+        json_t *list = json_object_get(whole, "resumed");
+        if (!json_is_array(list)) json_object_set_new(whole, "resumed", list = json_array());
+        json_array_append(list, now);
+    }
+    const heed_status status = run_log_write(&r->log, state_file, whole != NULL ? whole : now, error);
+    json_decref(whole);
+    json_decref(now);
+    free(path);
+    return status;
+}
+
+static heed_status open_folder(train_run *r, run_fault *fault, heed_error *error) {
+    if (r->o.output_dir == NULL) r->o.output_dir = r->owned_folder = folder_name(r);
+    if (r->o.output_dir == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the run folder's name");
+    heed_status status = folder_make(r->o.output_dir, error);
+    if (status == HEED_OK) status = folder_lock_take(&r->lock, r->o.output_dir, error);
+    if (status == HEED_OK && check_folder(r, error) != HEED_OK) {    // again: another run may have begun meanwhile
+        *fault = FAULT_USAGE;
+        return error->status;
+    }
+    if (status == HEED_OK && r->o.overwrite) status = remove_old(r->o.output_dir, error);
+    r->checkpoints = file_join(r->o.output_dir, checkpoints_name);
+    if (status == HEED_OK && r->checkpoints == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a path");
+    if (status == HEED_OK) status = folder_make(r->checkpoints, error);
+    if (status == HEED_OK) status = folder_clean(r->o.output_dir, error);
+    if (status == HEED_OK) status = folder_clean(r->checkpoints, error);
+    if (status == HEED_OK) status = run_log_open(&r->log, r->o.output_dir, r->resume != NULL ? r->at.step : -1, error);
+    if (status == HEED_OK) status = write_run_json(r, error);
+    return status;
+}
+
+// ---- all together ----
+
+// What is known to be refused at the first batch is refused before there is a folder.
+static heed_status check_attention(const train_run *r, heed_error *error) {
+    const heed_status status = attention_choice_check(&r->attention, true, error);
+    const attention_name *name = attention_name_find(r->o.attn_implementation);
+    if (status != HEED_OK || name == NULL || name->missing == NULL || !r->attention.fallback_refuse) return status;
+    return error_set(error, HEED_REFUSED, "--attn_implementation %s: %s; --attn_fallback warn takes a substitute", name->name,
+                     name->missing);
+}
+
+static heed_status open_run(train_run *r, run_fault *fault, heed_error *error) {
+    *fault = FAULT_USAGE;
+    heed_status status = check_attention(r, error);
+    if (status != HEED_OK) return status;
+    *fault = FAULT_FILE;
+    status = find_resume(r, error);
+    if (status != HEED_OK) return status;
+    *fault = FAULT_USAGE;
+    status = check_folder(r, error);
+    if (status != HEED_OK) return status;
+    *fault = FAULT_FILE;
+    status = open_sources(r, error);
+    if (status != HEED_OK) return status;
+    *fault = FAULT_USAGE;
+    status = sources_check_length(&r->from, &r->o, error);
+    if (status != HEED_OK) return status;
+    *fault = FAULT_FILE;
+    status = make_rows(r, error);
+    if (status == HEED_OK) status = prepare_model(r, error);
+    if (status != HEED_OK) return status;
+    *fault = FAULT_USAGE;
+    status = plan_steps(r, error);
+    if (status != HEED_OK) return status;
+    describe_state(r);
+    *fault = FAULT_FILE;
+    if (r->resume != NULL) status = take_state(r, fault, error);
+    if (status == HEED_OK) status = open_folder(r, fault, error);
+    return status;
+}
+
+static void close_run(train_run *r) {
+    batch_free(&r->batch);
+    run_log_close(&r->log);
+    folder_lock_drop(r->lock);
+    moments_free(&r->moments);
+    engine_destroy(&r->engine);
+    rows_free(&r->learn);
+    rows_free(&r->judge);
+    sources_close(&r->from);
+    free(r->order);
+    free(r->resume);
+    free(r->checkpoints);
+    free(r->owned_folder);
+}
+
+run_fault run_train(const run_request *asked, heed_error *error) {
+    train_run r = {.asked = asked, .o = asked->options, .order_epoch = -1, .saved = -1, .log = {.metrics = -1}};
+    if (r.o.threads == 0) r.o.threads = threads_available();
+    r.attention = (attention_choice){.name = r.o.attn_implementation, .preset = r.o.attn_preset, .threads = (int)r.o.threads,
+                                     .fallback_refuse = r.o.attn_fallback == FALLBACK_REFUSE,
+                                         .disable_mps_fix = r.o.disable_mps_fix};
+    for (int i = 0; i < asked->notes->count; i++) output_line(asked->out, LINE_NOTE, "%s", asked->notes->text[i]);
+    run_fault fault = FAULT_FILE;
+    heed_status status = stop_watch(error);
+    if (status == HEED_OK) status = open_run(&r, &fault, error);
+    if (status == HEED_OK) {
+        fault = FAULT_NONE;
+        status = run_loop(&r, &fault, error);
+        if (status != HEED_OK && fault == FAULT_NONE) fault = FAULT_FILE;
+        heed_error second;
+        const heed_status told = report_end(&r, fault, &second);
+        if (status == HEED_OK && told != HEED_OK) {
+            if (error != NULL) *error = second;
+            fault = FAULT_FILE;
+        }
+    }
+    if (status == HEED_REFUSED && fault != FAULT_NOT_FINITE) fault = FAULT_REFUSED;
+    output_live_clear(asked->out);
+    close_run(&r);
+    return fault;
+}

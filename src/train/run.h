@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training run: what it holds, how it begins (run.c), goes on (loop.c) and ends (report.c).
+#pragma once
+
+#include "io/folder.h"
+#include "train/checkpoint.h"
+#include "train/log.h"
+#include "train/progress.h"
+#include "train/schedule.h"
+#include "train/sources.h"
+
+// What kind of fault ended a run, which decides the exit status.
+typedef enum { FAULT_NONE, FAULT_USAGE, FAULT_FILE, FAULT_REFUSED, FAULT_NOT_FINITE, FAULT_SIGNAL } run_fault;
+
+typedef struct {
+    train_options options;             // settled
+    const json_t *given;               // options as given, for run.json
+    json_t *(*effective)(const train_options *);    // all options with their values
+    const option_notes *notes;
+    const run_output *out;
+} run_request;
+
+typedef struct {
+    const run_request *asked;
+    train_options o;                   // with the output folder filled in
+    attention_choice attention;
+    sources from;
+    row_set learn, judge;
+    moments moments;
+    schedule schedule;
+    engine engine;
+    trainer_state at;
+    char *resume;                      // the checkpoint it goes on from; NULL: from the beginning
+    char *checkpoints, *owned_folder;  // RUN/checkpoints; what o.output_dir points to when the options did not name it
+    folder_lock *lock;
+    run_log log;
+    progress progress;
+    int64_t *order, order_epoch;       // of the rows in one epoch; -1: none yet
+    int64_t announced;                 // attention records the user has been told of
+    int64_t saved;                     // step of the last checkpoint; -1: none
+    bool evaluated;
+    evaluation judged;                 // the last one
+    int64_t judged_step;
+    step_facts last;
+    nan_origin origin;
+    batch batch;
+} train_run;
+
+// Does everything: opens, trains, saves, reports. *fault tells what the sentence in *error is about; FAULT_SIGNAL is no
+// failure: the run was saved, and stop_requested() tells the signal.
+run_fault run_train(const run_request *, heed_error *);
+
+// ---- between the files of this folder ----
+
+heed_status run_loop(train_run *, run_fault *, heed_error *);    // all steps, from at.step on
+heed_status run_evaluate(train_run *, run_fault *, heed_error *);
+heed_status run_save(train_run *, const char *name, heed_error *);    // checkpoints/name
+
+// Sentences about implementations that stood in for the one asked for, each once.
+void report_attention(train_run *);
+// final_metrics.json, attention.json, and the closing lines; the last says what attention was asked for, what ran, and why.
+heed_status report_end(train_run *, run_fault, heed_error *);

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/sources.h"
+
+#include "base/memory.h"
+#include "io/cache_dir.h"
+#include "io/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char sources_demo[] = "demo";
+
+static bool is_builtin(const char *name) {
+    for (const char *const *size = model_sizes(); *size != NULL; size++)
+        if (strcmp(*size, name) == 0) return true;
+    return false;
+}
+
+// The last part of a path, or the name itself.
+static void name_shorten(char *name, size_t bytes, const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t first = n;
+    while (first > 0 && path[first - 1] != '/') first--;
+    snprintf(name, bytes, "%.*s", (int)(n - first), path + first);
+}
+
+static heed_status words_open(sources *s, const train_options *o, const char *folder, heed_error *error) {
+    if (o->tokenizer != NULL) return tokenizer_load(&s->words, o->tokenizer, error);
+    if (folder == NULL) return tokenizer_create_bytes(&s->words, error);
+    const char *const names[] = {"vocab.json", "tokenizer.json"};
+    bool there = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = file_join(folder, names[i]);
+        there = there || (path != NULL && file_exists(path));
+        free(path);
+    }
+    if (!there)
+        return error_set(error, HEED_INVALID,
+                         "--model %s brings no tokenizer (no vocab.json or tokenizer.json); name a folder with --tokenizer",
+                         file_shown(o->model));
+    return tokenizer_load(&s->words, folder, error);
+}
+
+// The bytes of text each id stands for; ids of the model the tokenizer never makes, and EOS, stand for none.
+static heed_status token_bytes_count(sources *s, heed_error *error) {
+    const int64_t vocabulary = model_config_of(s->model)->vocabulary;
+    const int32_t known = tokenizer_size(s->words), eos = tokenizer_eos(s->words);
+    s->token_bytes = calloc((size_t)vocabulary, sizeof *s->token_bytes);
+    text_string text = {0};
+    heed_status status = s->token_bytes == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for the vocabulary") : HEED_OK;
+    for (int32_t id = 0; status == HEED_OK && id < known; id++) {
+        text.length = 0;
+        if (id != eos) status = tokenizer_decode(s->words, &id, 1, &text, error);
+        s->token_bytes[id] = (int32_t)text.length;
+    }
+    free(text.text);
+    return status;
+}
+
+static heed_status model_open(sources *s, const train_options *o, const char *folder, bool fresh, heed_error *error) {
+    const uint64_t seed = (uint64_t)o->seed;
+    if (folder == NULL) return model_create(&s->model, o->model, tokenizer_size(s->words), seed, error);
+    if (fresh) return model_create_from_config(&s->model, folder, o->tokenizer != NULL ? tokenizer_size(s->words) : 0, seed, error);
+    return model_load(&s->model, folder, error);
+}
+
+heed_status sources_open_model(sources *s, const train_options *o, const char *resume, heed_error *error) {
+    heed_status status = HEED_OK;
+    name_shorten(s->name, sizeof s->name, o->model);
+    if (resume != NULL) {
+        s->folder = strdup(resume);
+        if (s->folder == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a path");
+    } else if (!is_builtin(o->model)) {
+        status = cache_dir_find(&s->folder, o->model, error);
+    }
+    if (status == HEED_OK && resume != NULL) status = tokenizer_load(&s->words, resume, error);
+    else if (status == HEED_OK) status = words_open(s, o, s->folder, error);
+    if (status == HEED_OK) status = model_open(s, o, s->folder, o->from_scratch && resume == NULL, error);
+    if (status != HEED_OK) return status;
+    const int64_t vocabulary = model_config_of(s->model)->vocabulary;
+    if (tokenizer_size(s->words) > vocabulary)
+        return error_set(error, HEED_INVALID, "the tokenizer has %d ids, but model %s only %lld; they do not belong together",
+                         (int)tokenizer_size(s->words), s->name, (long long)vocabulary);
+    return token_bytes_count(s, error);
+}
+
+static bool is_demo(const char *name) { return strcmp(name, sources_demo) == 0 && !file_exists(name); }
+
+static heed_status data_open(dataset *data, const char *name, const tokenizer *words, int64_t seed, heed_error *error) {
+    if (is_demo(name)) return dataset_demo(data, words, (uint64_t)seed, DEMO_DOCUMENTS, error);
+    return dataset_read(data, name, words, error);
+}
+
+heed_status sources_open_data(sources *s, const train_options *o, heed_error *error) {
+    heed_status status = data_open(&s->all, o->dataset, s->words, o->seed, error);
+    if (status != HEED_OK) return status;
+    s->judged = o->eval_dataset != NULL || s->all.documents > 1;
+    if (o->eval_dataset != NULL && !is_demo(o->eval_dataset)) {
+        status = dataset_read(&s->judge, o->eval_dataset, s->words, error);
+    } else if (o->eval_dataset != NULL && !is_demo(o->dataset)) {
+        status = sources_open_eval(s, &(train_options){.dataset = o->eval_dataset, .seed = o->seed}, error);
+    } else if (s->judged) {
+        s->learn = &s->part;
+        return dataset_split(&s->all, HELD_OUT, &s->part, &s->judge, error);
+    }
+    s->learn = &s->all;
+    return status;
+}
+
+heed_status sources_open_eval(sources *s, const train_options *o, heed_error *error) {
+    if (!is_demo(o->dataset)) return dataset_read(&s->judge, o->dataset, s->words, error);
+    dataset rest = {0};
+    heed_status status = data_open(&s->spoken, o->dataset, s->words, o->seed, error);
+    if (status == HEED_OK) status = dataset_split(&s->spoken, HELD_OUT, &rest, &s->judge, error);
+    dataset_free(&rest);
+    return status;
+}
+
+heed_status sources_check_length(const sources *s, const train_options *o, heed_error *error) {
+    const int64_t positions = model_config_of(s->model)->positions;
+    const bool packing = o->use_packing;
+    const int64_t length = packing ? o->packing_max_length : o->max_length;
+    if (length <= positions) return HEED_OK;
+    return error_set(error, HEED_INVALID, "%s is %lld, but model %s has %lld positions; at most that many are allowed",
+                     packing && o->packing_max_length != o->max_length ? "--packing_max_length" : "--max_length", (long long)length,
+                         s->name,
+                     (long long)positions);
+}
+
+void sources_close(sources *s) {
+    dataset_free(&s->part);
+    dataset_free(&s->judge);
+    dataset_free(&s->spoken);
+    dataset_free(&s->all);
+    model_free(s->model);
+    tokenizer_free(s->words);
+    free(s->token_bytes);
+    free(s->folder);
+    *s = (sources){0};
+}
