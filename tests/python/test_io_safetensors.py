@@ -15,10 +15,13 @@ def tensors():
     generator = torch.Generator().manual_seed(1)
     real = torch.randn(5, 7, generator=generator)
     return {
-        "wte.weight": real, "half": real.half(), "brain": real.bfloat16(), "double": real.double(), "scalar": torch.tensor(3.5),
+        "wte.weight": real, "half": real.half(), "brain": real.bfloat16(), "double": real.double(),
+        "scalar": torch.tensor(3.5),
         "empty": torch.zeros(0, 4), "step": torch.tensor([2**40 + 1]), "i32": torch.arange(6, dtype=torch.int32).reshape(1, 2, 3),
-        "u8": torch.arange(256, dtype=torch.uint8), "i8": torch.arange(-8, 8, dtype=torch.int8), "mask": torch.tensor([True, False, True]),
-        "i16": torch.arange(3, dtype=torch.int16), "f8": real.to(torch.float8_e4m3fn), 'quote"\\ü': torch.ones(3),
+        "u8": torch.arange(256, dtype=torch.uint8),
+        "i8": torch.arange(-8, 8, dtype=torch.int8),
+        "mask": torch.tensor([True, False, True]),
+        "i16": torch.arange(3, dtype=torch.int16), "f8": real.to(torch.float8_e4m3fn), 'quote"\\\u00fc': torch.ones(3),
     }
 
 
