@@ -5,6 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+// Names out of a file go into sentences: a control character in one must not reach a terminal.
+static void make_printable(char *text) {
+    for (; *text != 0; text++)
+        if ((unsigned char)*text < ' ' || *text == 127) *text = '?';
+}
+
 heed_status error_set(heed_error *error, heed_status status, const char *format, ...) {
     if (error == NULL) return status;
     error->status = status;
@@ -12,6 +18,7 @@ heed_status error_set(heed_error *error, heed_status status, const char *format,
     va_start(arguments, format);
     vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
+    make_printable(error->text);
     return status;
 }
 
@@ -26,5 +33,6 @@ heed_status error_within(heed_error *error, heed_status status, const char *form
     if (n >= 0 && (size_t)n + 2 < sizeof error->text)
         snprintf(error->text + n, sizeof error->text - (size_t)n, ": %s", sentence);
     error->status = status;
+    make_printable(error->text);
     return status;
 }

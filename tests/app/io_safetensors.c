@@ -164,6 +164,7 @@ static const struct { const char *json; size_t data; const char *words; } hostil
     {"{'a':", 0, "header"},
     {"{} x", 0, "header"},
     {"{'\xff':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8, "header"},
+    {"{'\\u001b[2J\\n':[]}", 0, "tensor ?[2J?"},    // no escape sequence reaches a terminal
     {"{'a\\u0000b':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8, "header"},
 };
 

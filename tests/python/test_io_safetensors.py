@@ -30,7 +30,8 @@ def run(tool, *words):
 
 
 def equal(a, b):
-    return a.dtype == b.dtype and a.shape == b.shape and bool(torch.equal(a.flatten().view(torch.uint8), b.flatten().view(torch.uint8)))
+    same = torch.equal(a.flatten().view(torch.uint8), b.flatten().view(torch.uint8))
+    return a.dtype == b.dtype and a.shape == b.shape and bool(same)
 
 
 def test_round_trip(tool, tmp_path):
