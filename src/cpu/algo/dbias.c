@@ -69,9 +69,12 @@ static void sum_keys(const call *c, scratch *w, const region *at, const edit_seq
     mm->pack_bt(w->v_turned, p->value_channels, keys, p->kv_dtype, v, p->v.token);
     for (int64_t row0 = at->row; row0 < at->row_end; row0 += TILE_ROWS) {
         const int64_t rows = int64_min(TILE_ROWS, at->row_end - row0);
+        const heed_rect_class class = edit_classify(s, (edit_rect){head, row0, rows, key0, keys});
+        if (class == HEED_RECT_SKIP) continue;
         rows_delta(c->plan, c->args, s, head, row0, rows, w->delta);
         grad_tile_rows(&w->tile, s, head, row0, rows, w->delta);
-        if (grad_tile_compute(&w->tile, w->k_turned, w->v_turned, key0, keys, false)) add_tile(&w->tile, p->bias_axes, at, w->sum);
+        if (!grad_tile_compute(&w->tile, class, w->k_turned, w->v_turned, key0, keys, false)) continue;
+        add_tile(&w->tile, p->bias_axes, at, w->sum);
     }
 }
 

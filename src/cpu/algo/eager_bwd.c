@@ -69,7 +69,8 @@ static void run_rows(const call *c, scratch *w, const edit_sequence *s, int64_t 
     rows_delta(c->plan, c->args, s, head, row0, m, w->delta);
     memset(w->dq, 0, (size_t)(m * p->channels) * sizeof(float));
     grad_tile_rows(&w->tile, s, head, row0, m, w->delta);
-    if (s->n_key > 0 && grad_tile_compute(&w->tile, w->packed.k_turned, w->packed.v_turned, 0, s->n_key, bad_k)) {
+    const heed_rect_class class = s->n_key == 0 ? HEED_RECT_SKIP : edit_classify(s, (edit_rect){head, row0, m, 0, s->n_key});
+    if (class != HEED_RECT_SKIP && grad_tile_compute(&w->tile, class, w->packed.k_turned, w->packed.v_turned, 0, s->n_key, bad_k)) {
         grad_tile_add(&w->tile, &w->packed, 0, w->dk, w->dv, w->dq);
         if (c->args->dslopes != NULL) *slope_sum(c, s->batch, head) += grad_tile_slope(&w->tile);
     }

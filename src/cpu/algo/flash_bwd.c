@@ -27,6 +27,7 @@ static double cost(const heed_problem *p, const heed_machine *machine) {
 // ---- Memory -------------------------------------------------------------------------------------------------------
 
 static int64_t key_tiles(const heed_problem *p) { return int64_ceil_div(p->keys, TILE_KEYS); }
+static int64_t row_tiles(const heed_problem *p) { return int64_ceil_div(p->queries, TILE_ROWS); }
 static int64_t group_of(const heed_problem *p) { return p->heads / p->kv_heads; }
 
 static int64_t ranges_of(const heed_problem *p) {
@@ -47,6 +48,7 @@ static size_t slope_bytes(const heed_problem *p) {
 typedef struct {
     grad_tile tile;
     float *dk, *dv, *delta, *factor;
+    int64_t *seen;        // (group, row tiles, 2): the keys that each tile of rows can see lie between
     char *packed, *dq;    // where the kv head is one item
 } scratch;
 
@@ -60,6 +62,7 @@ static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *bas
         size_align((size_t)(TILE_KEYS * p->value_channels) * sizeof(float)),
         size_align(size_mul(size_mul((size_t)group_of(p), (size_t)p->queries), sizeof(float))),
         size_align(ROWS_CHUNK * sizeof(float)),
+        size_align(size_mul((size_t)group_of(p), size_mul((size_t)row_tiles(p), 2 * sizeof(int64_t)))),
         whole * packed_bytes(p, mm), whole * dq_bytes(p),
     };
     size_t at[sizeof bytes / sizeof *bytes], sum = 0;
@@ -73,8 +76,9 @@ static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *bas
     w->dv = (float *)(base + at[2]);
     w->delta = (float *)(base + at[3]);
     w->factor = (float *)(base + at[4]);
-    w->packed = base + at[5];
-    w->dq = base + at[6];
+    w->seen = (int64_t *)(base + at[5]);
+    w->packed = base + at[6];
+    w->dq = base + at[7];
     return sum;
 }
 
@@ -134,12 +138,28 @@ static void meet(key_range *k, int64_t head_in_group, int64_t row0, int64_t rows
     const cpu_product *mm = &plan->machine.cpu->f32;
     const int64_t D = p->channels, Dv = p->value_channels, head = k->g * group_of(p) + head_in_group;
     grad_tile *t = &k->w.tile;
-    if (edit_classify(&k->s, (edit_rect){head, row0, rows, key0, keys}) == HEED_RECT_SKIP) return;
+    const int64_t *seen = k->w.seen + 2 * (head_in_group * row_tiles(p) + row0 / TILE_ROWS);
+    if (seen[0] >= key0 + keys || seen[1] <= key0) return;
+    const heed_rect_class class = edit_classify(&k->s, (edit_rect){head, row0, rows, key0, keys});
+    if (class == HEED_RECT_SKIP) return;
     grad_tile_rows(t, &k->s, head, row0, rows, k->w.delta + head_in_group * p->queries + row0);
-    if (!grad_tile_compute(t, product_at(mm, k->packed.k_turned, D, 0, key0), product_at(mm, k->packed.v_turned, Dv, 0, key0), key0,
-                           keys, k->packed.bad_k[key0 / TILE_KEYS])) return;
+    const float *k_turned = product_at(mm, k->packed.k_turned, D, 0, key0);
+    const float *v_turned = product_at(mm, k->packed.v_turned, Dv, 0, key0);
+    if (!grad_tile_compute(t, class, k_turned, v_turned, key0, keys, k->packed.bad_k[key0 / TILE_KEYS])) return;
     grad_tile_add(t, &k->packed, key0, k->w.dk, k->w.dv, k->dq + (head_in_group * p->queries + row0) * D);
     if (k->c->args->dslopes != NULL) *slope_sum(k->c, k->s.batch, head, k->range) += grad_tile_slope(t);
+}
+
+// What a head's rows bring along for every tile of keys.
+static void prepare_head(key_range *k, int64_t head_in_group) {
+    const heed_problem *p = &k->c->plan->problem;
+    const int64_t head = k->g * group_of(p) + head_in_group;
+    if (k->c->args->dslopes != NULL) *slope_sum(k->c, k->s.batch, head, k->range) = 0;
+    rows_delta(k->c->plan, k->c->args, &k->s, head, 0, p->queries, k->w.delta + head_in_group * p->queries);
+    int64_t *seen = k->w.seen + 2 * head_in_group * row_tiles(p);
+    for (int64_t row0 = 0; row0 < p->queries; row0 += TILE_ROWS, seen += 2) {
+        edit_key_bounds(&k->s, head, row0, int64_min(TILE_ROWS, p->queries - row0), &seen[0], &seen[1]);
+    }
 }
 
 static void walk(key_range *k) {
@@ -147,21 +167,19 @@ static void walk(key_range *k) {
     const heed_problem *p = &plan->problem;
     const int64_t tiles = key_tiles(p), ranges = ranges_of(p), group = group_of(p);
     memset(k->dq, 0, dq_bytes(p));
-    for (int64_t i = 0; i < group; i++) {
-        if (k->c->args->dslopes != NULL) *slope_sum(k->c, k->s.batch, k->g * group + i, k->range) = 0;
-        rows_delta(plan, k->c->args, &k->s, k->g * group + i, 0, p->queries, k->w.delta + i * p->queries);
-    }
+    for (int64_t i = 0; i < group; i++) prepare_head(k, i);
     const bool nan = rows_nan_group(plan, k->c->args, &k->s, k->g);
     for (int64_t tile = k->range * tiles / ranges; tile < (k->range + 1) * tiles / ranges; tile++) {
         const int64_t key0 = tile * TILE_KEYS, keys = int64_min(TILE_KEYS, k->s.n_key - key0);
-        memset(k->w.dk, 0, (size_t)(TILE_KEYS * p->channels) * sizeof(float));
-        memset(k->w.dv, 0, (size_t)(TILE_KEYS * p->value_channels) * sizeof(float));
+        const int64_t stored = int64_min(TILE_KEYS, p->keys - key0);    // keys past n_key get zeros
+        memset(k->w.dk, 0, (size_t)(stored * p->channels) * sizeof(float));
+        memset(k->w.dv, 0, (size_t)(stored * p->value_channels) * sizeof(float));
         for (int64_t i = 0; i < group && keys > 0; i++) {
             for (int64_t row0 = 0; row0 < p->queries; row0 += TILE_ROWS) {
                 meet(k, i, row0, int64_min(TILE_ROWS, p->queries - row0), key0, keys);
             }
         }
-        rows_store_dkv(plan, k->c->args, &k->s, k->g, key0, int64_min(TILE_KEYS, p->keys - key0), nan, k->w.dk, k->w.dv);
+        rows_store_dkv(plan, k->c->args, &k->s, k->g, key0, stored, nan, k->w.dk, k->w.dv);
     }
 }
 

@@ -100,13 +100,12 @@ static void products(grad_tile *t, const float *k_turned, const float *v_turned,
     }
 }
 
-bool grad_tile_compute(grad_tile *t, const float *k_turned, const float *v_turned, int64_t key0, int64_t keys, bool bad_k) {
+bool grad_tile_compute(grad_tile *t, heed_rect_class class, const float *k_turned, const float *v_turned, int64_t key0,
+                       int64_t keys, bool bad_k) {
     const heed_problem *p = &t->plan->problem;
     const cpu_product *mm = &t->plan->machine.cpu->f32;
     const bool scores = edit_has_scores(p);
     edit_rect rect = {t->head, t->row0, t->rows, key0, keys};
-    const heed_rect_class class = edit_classify(&t->s, rect);
-    if (class == HEED_RECT_SKIP) return false;
     const bool intervals = class == HEED_RECT_EDIT && edit_intervals(&t->s, rect, t->first, t->end);
     int64_t low = 0, high = keys;
     if (intervals && !narrow(t, mm->cols, &low, &high)) return false;

@@ -33,8 +33,9 @@ void grad_tile_rows(grad_tile *, const edit_sequence *, int64_t head, int64_t ro
 
 // Against keys [key0, key0 + keys): p gets the weights, ds the gradient of the raw scores, dterm (where there is one) that of
 // slopes and bias, in rows x n columns that stand for keys `key` and on: no others are visible. Hidden pairs are 0.
-// k_turned, v_turned: packed, from key0 on. False: nothing is visible.
-bool grad_tile_compute(grad_tile *, const float *k_turned, const float *v_turned, int64_t key0, int64_t keys, bool bad_k);
+// k_turned, v_turned: packed, from key0 on. class: edit_classify's, not SKIP. False: nothing is visible.
+bool grad_tile_compute(grad_tile *, heed_rect_class class, const float *k_turned, const float *v_turned, int64_t key0, int64_t keys,
+                       bool bad_k);
 
 // dv += p^T dout, dk += ds^T (scale q): sums of keys from key0 on.  dq (+)= ds k: sums of the rows at hand, still to be scaled.
 void grad_tile_add(const grad_tile *, const packed_head *, int64_t key0, float *dk, float *dv, float *dq);
