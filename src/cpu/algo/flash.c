@@ -12,6 +12,10 @@
 // 48 rows: with 256 keys the score tile, 48 KB, is read back from L1 and L2 only; a multiple of every set's block of rows.
 enum { TILE_ROWS = 48 };
 
+// Where there are enough kv heads for all workers and little work in each, a head is one item, packed by who computes it: one
+// parallel region instead of two. The bits are the same either way.
+enum { WHOLE_ROWS = 512, NOTE_WHOLE = 0 };
+
 static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return rows_refuse(p); }
 
 static double cost(const heed_problem *p, const heed_machine *machine) {
@@ -48,8 +52,11 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
     const heed_problem *p = &plan->problem;
     plan->tile_query = TILE_ROWS;
     plan->tile_key = TILE_KEYS;
-    plan->shared_bytes = size_mul((size_t)(p->batch * p->kv_heads), packed_bytes(p, &plan->machine.cpu->f32));
-    plan->worker_bytes = scratch_at(p, NULL, NULL);
+    const size_t packed = packed_bytes(p, &plan->machine.cpu->f32), mine = scratch_at(p, NULL, NULL);
+    const bool whole = p->queries * (p->heads / p->kv_heads) <= WHOLE_ROWS && p->batch * p->kv_heads >= 2 * plan->team.workers;
+    plan->note[NOTE_WHOLE] = whole;
+    plan->shared_bytes = whole ? 0 : size_mul((size_t)(p->batch * p->kv_heads), packed);
+    plan->worker_bytes = whole ? size_add(mine, packed) : mine;
     return HEED_OK;
 }
 
@@ -143,16 +150,13 @@ static void meet_tile(const tile_rows *t, edit_rect r) {
     }
 }
 
-// Tiles of a head from the last to the first: under causal the most expensive ones come first, so that workers end together.
-static void attend(void *context, int64_t item, int worker) {
-    const call *c = context;
+static void attend_rows(const call *c, const packed_head *packed, int64_t b, int64_t head, int64_t row0, void *memory) {
     const heed_plan *plan = c->plan;
     const heed_problem *p = &plan->problem;
-    const int64_t tiles = int64_ceil_div(p->queries, TILE_ROWS), head = item / tiles % p->heads, b = item / tiles / p->heads;
-    const int64_t row0 = (tiles - 1 - item % tiles) * TILE_ROWS, m = int64_min(TILE_ROWS, p->queries - row0);
-    const int64_t g = head / (p->heads / p->kv_heads), D = p->channels, Dv = p->value_channels;
-    tile_rows t = {.c = c, .s = edit_begin(p, c->args, b), .packed = head_at(c, b, g), .head = head, .g = g, .row0 = row0};
-    scratch_at(p, plan_scratch(plan, c->args, worker), &t.w);
+    const int64_t m = int64_min(TILE_ROWS, p->queries - row0), g = head / (p->heads / p->kv_heads);
+    const int64_t D = p->channels, Dv = p->value_channels;
+    tile_rows t = {.c = c, .s = edit_begin(p, c->args, b), .packed = *packed, .head = head, .g = g, .row0 = row0};
+    scratch_at(p, memory, &t.w);
     const cpu_product *mm = &plan->machine.cpu->f32;
     mm->rows_of(t.w.q, m, D, D, p->dtype, row_at(p->dtype, c->args->q, p->q, b, head, row0), p->q.token, (float)p->scale);
     memset(t.w.o, 0, (size_t)(m * Dv) * sizeof(float));
@@ -165,9 +169,36 @@ static void attend(void *context, int64_t item, int worker) {
     rows_finish(plan, c->args, &t.s, head, row0, m, &(rows_state){t.w.o, Dv, t.w.max, t.w.sum, t.w.factor, t.w.mean});
 }
 
+// Tiles of a head from the last to the first: under causal the most expensive ones come first, so that workers end together.
+static void attend(void *context, int64_t item, int worker) {
+    const call *c = context;
+    const heed_problem *p = &c->plan->problem;
+    const int64_t tiles = int64_ceil_div(p->queries, TILE_ROWS), head = item / tiles % p->heads, b = item / tiles / p->heads;
+    const packed_head packed = head_at(c, b, head / (p->heads / p->kv_heads));
+    attend_rows(c, &packed, b, head, (tiles - 1 - item % tiles) * TILE_ROWS, plan_scratch(c->plan, c->args, worker));
+}
+
+static void attend_whole(void *context, int64_t item, int worker) {
+    const call *c = context;
+    const heed_problem *p = &c->plan->problem;
+    const cpu_product *mm = &c->plan->machine.cpu->f32;
+    const int64_t b = item / p->kv_heads, g = item % p->kv_heads, group = p->heads / p->kv_heads;
+    char *memory = plan_scratch(c->plan, c->args, worker);
+    packed_head packed = packed_at(p, mm, memory + scratch_at(p, NULL, NULL));
+    const edit_sequence s = edit_begin(p, c->args, b);
+    for (int64_t tile = 0; tile * TILE_KEYS < s.n_key; tile++) packed_fill(&packed, p, c->args, mm, b, g, s.n_key, tile);
+    for (int64_t head = g * group; head < (g + 1) * group; head++) {
+        for (int64_t row0 = 0; row0 < p->queries; row0 += TILE_ROWS) attend_rows(c, &packed, b, head, row0, memory);
+    }
+}
+
 static void run(const heed_plan *plan, const heed_args *args) {
     const heed_problem *p = &plan->problem;
     call c = {plan, args};
+    if (plan->note[NOTE_WHOLE]) {
+        threads_for(&plan->team, p->batch * p->kv_heads, attend_whole, &c);
+        return;
+    }
     threads_for(&plan->team, p->batch * p->kv_heads * int64_ceil_div(p->keys, TILE_KEYS), pack, &c);
     threads_for(&plan->team, p->batch * p->heads * int64_ceil_div(p->queries, TILE_ROWS), attend, &c);
 }

@@ -14,6 +14,7 @@
 enum {
     TILE_ROWS = 48,     // P and dS of 48 x 256, the panels of K and V and the sums of dK and dV share L2
     ITEMS_WANTED = 8,   // enough to keep a few workers level, few enough that the dQ of ranges stay small
+    NOTE_AT_ONCE = 0,   // plan->note: sequences that are in shared memory at once, with ranges
 };
 
 static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return rows_refuse(p); }
@@ -82,7 +83,9 @@ static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *bas
     return sum;
 }
 
-// Shared: the sums of dslopes; with ranges also, of one sequence at a time, the packed heads and a dQ a range.
+static const size_t SHARED_AT_ONCE = (size_t)16 << 20;    // short sequences go together, to wait for one another less often
+
+// Shared: the sums of dslopes; with ranges also, of some sequences at a time, the packed heads and a dQ a range.
 static heed_status plan(heed_plan *plan, heed_error *error) {
     const heed_problem *p = &plan->problem;
     plan->tile_query = TILE_ROWS;
@@ -92,7 +95,9 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
     plan->shared_bytes = slope_bytes(p);
     if (ranges_of(p) > 1) {
         const size_t head = size_add(packed_bytes(p, &plan->machine.cpu->f32), size_mul((size_t)ranges_of(p), dq_bytes(p)));
-        plan->shared_bytes = size_add(plan->shared_bytes, size_mul((size_t)p->kv_heads, head));
+        const size_t sequence = size_mul((size_t)p->kv_heads, head), fit = SHARED_AT_ONCE / (sequence > 0 ? sequence : 1);
+        plan->note[NOTE_AT_ONCE] = int64_max(1, int64_min(p->batch, (int64_t)fit));
+        plan->shared_bytes = size_add(plan->shared_bytes, size_mul((size_t)plan->note[NOTE_AT_ONCE], sequence));
     }
     return HEED_OK;
 }
@@ -100,19 +105,21 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
 typedef struct {
     const heed_plan *plan;
     const heed_args *args;
-    int64_t batch;    // the sequence at hand, with ranges
+    int64_t batch;    // with ranges: the first of the sequences at hand
 } call;
 
-static packed_head shared_packed(const call *c, int64_t g) {
+static packed_head shared_packed(const call *c, int64_t b, int64_t g) {
     const heed_problem *p = &c->plan->problem;
     const cpu_product *mm = &c->plan->machine.cpu->f32;
-    return packed_at(p, mm, (char *)plan_shared(c->args) + slope_bytes(p) + (size_t)g * packed_bytes(p, mm));
+    const int64_t at = (b - c->batch) * p->kv_heads + g;
+    return packed_at(p, mm, (char *)plan_shared(c->args) + slope_bytes(p) + (size_t)at * packed_bytes(p, mm));
 }
 
-static float *shared_dq(const call *c, int64_t g, int64_t range) {
+static float *shared_dq(const call *c, int64_t b, int64_t g, int64_t range) {
     const heed_problem *p = &c->plan->problem;
-    char *at = (char *)plan_shared(c->args) + slope_bytes(p) + (size_t)p->kv_heads * packed_bytes(p, &c->plan->machine.cpu->f32);
-    return (float *)(at + (size_t)(g * ranges_of(p) + range) * dq_bytes(p));
+    const size_t packed = packed_bytes(p, &c->plan->machine.cpu->f32), heads = (size_t)(c->plan->note[NOTE_AT_ONCE] * p->kv_heads);
+    char *at = (char *)plan_shared(c->args) + slope_bytes(p) + heads * packed;
+    return (float *)(at + (size_t)(((b - c->batch) * p->kv_heads + g) * ranges_of(p) + range) * dq_bytes(p));
 }
 
 static double *slope_sum(const call *c, int64_t b, int64_t head, int64_t range) {
@@ -207,19 +214,20 @@ static void run_head(void *context, int64_t item, int worker) {
 static void pack_tile(void *context, int64_t item, int worker) {
     const call *c = context;
     const heed_problem *p = &c->plan->problem;
-    const int64_t g = item / key_tiles(p);
-    const edit_sequence s = edit_begin(p, c->args, c->batch);
-    packed_head to = shared_packed(c, g);
-    packed_fill(&to, p, c->args, &c->plan->machine.cpu->f32, c->batch, g, s.n_key, item % key_tiles(p));
+    const int64_t b = c->batch + item / key_tiles(p) / p->kv_heads, g = item / key_tiles(p) % p->kv_heads;
+    const edit_sequence s = edit_begin(p, c->args, b);
+    packed_head to = shared_packed(c, b, g);
+    packed_fill(&to, p, c->args, &c->plan->machine.cpu->f32, b, g, s.n_key, item % key_tiles(p));
 }
 
 static void run_range(void *context, int64_t item, int worker) {
     const call *c = context;
     const heed_problem *p = &c->plan->problem;
-    key_range k = {.c = c, .s = edit_begin(p, c->args, c->batch), .g = item % p->kv_heads, .range = item / p->kv_heads};
+    const int64_t ranges = ranges_of(p), b = c->batch + item / ranges / p->kv_heads;
+    key_range k = {.c = c, .s = edit_begin(p, c->args, b), .g = item / ranges % p->kv_heads, .range = item % ranges};
     scratch_at(c->plan, c->args, plan_scratch(c->plan, c->args, worker), &k.w);
-    k.packed = shared_packed(c, k.g);
-    k.dq = shared_dq(c, k.g, k.range);
+    k.packed = shared_packed(c, b, k.g);
+    k.dq = shared_dq(c, b, k.g, k.range);
     walk(&k);
 }
 
@@ -227,14 +235,15 @@ static void run_range(void *context, int64_t item, int worker) {
 static void gather(void *context, int64_t item, int worker) {
     const call *c = context;
     const heed_problem *p = &c->plan->problem;
-    const int64_t chunks = int64_ceil_div(p->queries, ROWS_CHUNK), head = item / chunks, row0 = item % chunks * ROWS_CHUNK;
+    const int64_t chunks = int64_ceil_div(p->queries, ROWS_CHUNK), b = c->batch + item / chunks / p->heads;
+    const int64_t head = item / chunks % p->heads, row0 = item % chunks * ROWS_CHUNK;
     const int64_t rows = int64_min(ROWS_CHUNK, p->queries - row0), g = head / group_of(p), D = p->channels;
     const int64_t at = (head % group_of(p) * p->queries + row0) * D;
-    const edit_sequence s = edit_begin(p, c->args, c->batch);
+    const edit_sequence s = edit_begin(p, c->args, b);
     scratch w;
     scratch_at(c->plan, c->args, plan_scratch(c->plan, c->args, worker), &w);
-    float *sum = shared_dq(c, g, 0) + at;
-    for (int64_t range = 1; range < ranges_of(p); range++) c->plan->machine.cpu->add(rows * D, sum, shared_dq(c, g, range) + at);
+    float *sum = shared_dq(c, b, g, 0) + at;
+    for (int64_t range = 1; range < ranges_of(p); range++) c->plan->machine.cpu->add(rows * D, sum, shared_dq(c, b, g, range) + at);
     rows_store_dq(c->plan, c->args, &s, head, row0, rows, sum, w.factor);
 }
 
@@ -260,10 +269,11 @@ static void run(const heed_plan *plan, const heed_args *args) {
     if (ranges_of(p) == 1) {
         threads_for(&plan->team, p->batch * p->kv_heads, run_head, &c);
     } else {
-        for (c.batch = 0; c.batch < p->batch; c.batch++) {
-            threads_for(&plan->team, p->kv_heads * key_tiles(p), pack_tile, &c);
-            threads_for(&plan->team, p->kv_heads * ranges_of(p), run_range, &c);
-            threads_for(&plan->team, p->heads * int64_ceil_div(p->queries, ROWS_CHUNK), gather, &c);
+        for (int64_t n; c.batch < p->batch; c.batch += n) {
+            n = int64_min(plan->note[NOTE_AT_ONCE], p->batch - c.batch);
+            threads_for(&plan->team, n * p->kv_heads * key_tiles(p), pack_tile, &c);
+            threads_for(&plan->team, n * p->kv_heads * ranges_of(p), run_range, &c);
+            threads_for(&plan->team, n * p->heads * int64_ceil_div(p->queries, ROWS_CHUNK), gather, &c);
         }
     }
     if (args->dslopes != NULL) add_slopes(&c);
