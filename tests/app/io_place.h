@@ -34,9 +34,11 @@ static inline const char *place_path(const char *name) {
     return kept[next++ % 8] = file_join(place, name);
 }
 
-// Not file_put: thousands of flushes to a busy disk would take minutes.
+// Not file_put: thousands of flushes to a busy disk would take minutes. Some file systems also flush a file that is emptied and
+// written again, so it is removed first.
 static inline const char *place_put(const char *name, const void *bytes, size_t n) {
     const char *path = place_path(name);
+    remove(path);
     FILE *file = fopen(path, "wb");
     const bool written = file != NULL && fwrite(bytes, 1, n, file) == n;
     if (file == NULL || fclose(file) != 0 || !written) {
