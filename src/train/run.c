@@ -278,18 +278,9 @@ static heed_status open_folder(train_run *r, run_fault *fault, heed_error *error
 
 // ---- all together ----
 
-// What is known to be refused at the first batch is refused before there is a folder.
-static heed_status check_attention(const train_run *r, heed_error *error) {
-    const heed_status status = attention_choice_check(&r->attention, true, error);
-    const attention_name *name = attention_name_find(r->o.attn_implementation);
-    if (status != HEED_OK || name == NULL || name->missing == NULL || !r->attention.fallback_refuse) return status;
-    return error_set(error, HEED_REFUSED, "--attn_implementation %s: %s; --attn_fallback warn takes a substitute", name->name,
-                     name->missing);
-}
-
 static heed_status open_run(train_run *r, run_fault *fault, heed_error *error) {
     *fault = FAULT_USAGE;
-    heed_status status = check_attention(r, error);
+    heed_status status = attention_choice_check(&r->attention, true, error);
     if (status != HEED_OK) return status;
     *fault = FAULT_FILE;
     status = find_resume(r, error);
