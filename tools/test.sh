@@ -8,6 +8,8 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MFLAGS MAKELEVEL HEED_CPU HEED_BUILD
 export PYTHONDONTWRITEBYTECODE=1
+# Waiting threads give their core back at once (gcc's OpenMP, LLVM's): beside neighbours, spinning costs far more than it saves.
+export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-0} KMP_BLOCKTIME=${KMP_BLOCKTIME:-0}
 jobs=$(nproc 2> /dev/null || echo 2)
 steps=("$@")
 [ $# -gt 0 ] || steps=(checks release clang asan tsan aarch64 install python bench)

@@ -84,7 +84,8 @@ heed_status attention_choice_check(const attention_choice *c, bool training, hee
                          wanted_preset(c));
     if (training && n != NULL && n->training != NULL) return error_set(error, HEED_REFUSED, "%s", n->training);
     if (c->fallback_refuse && n != NULL && n->missing != NULL)
-        return error_set(error, HEED_REFUSED, "attn_implementation %s: %s; attn_fallback warn takes a substitute", name, n->missing);
+        return error_set(error, HEED_REFUSED, "attn_implementation %s: %s; attn_fallback warn takes a substitute", name,
+                         n->missing);
     return HEED_OK;
 }
 
