@@ -41,7 +41,8 @@ static inline v_f32 v_copysign(v_f32 size, v_f32 sign) { return copysignf(size, 
 static inline v_f32 v_round(v_f32 a) { return rintf(a); }                       // to a whole number, nearest even
 // x * 2^n for whole -250 <= n <= 250 (and what v_split gives), rounded once where the result is subnormal.
 static inline v_f32 v_scale(v_f32 x, v_f32 n) {
-    const int half = (int)n / 2, rest = (int)n - half;
+    const int whole = n == n ? (int)n : 0;    // NaN to int has no meaning in C; x is NaN then
+    const int half = whole / 2, rest = whole - half;
     return x * float_of_bits((uint32_t)(half + 127) << 23) * float_of_bits((uint32_t)(rest + 127) << 23);
 }
 // Takes t apart for 2^t: returns the fraction r in [-0.5, 0.5] and *whole, so that v_scale(2^r, *whole) is 2^t for any t,
