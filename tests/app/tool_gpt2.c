@@ -27,7 +27,7 @@ static const int32_t *part(const safetensors *file, const char *name, int64_t ba
     if (t == NULL && !needed) return NULL;
     if (t == NULL || t->type != TENSOR_I32 || t->dims != 3 || batch >= t->shape[0]) exit(64);
     const int64_t n = t->shape[1] * t->shape[2];
-    int32_t *copy = memory_take((size_t)n * sizeof *copy);    // lives as long as the program
+    int32_t *copy = memory_take((size_t)n * sizeof *copy);
     memcpy(copy, (const char *)t->data + (size_t)(batch * n) * sizeof *copy, (size_t)n * sizeof *copy);
     return copy;
 }
@@ -40,6 +40,11 @@ static model_batch batch_of(const safetensors *file, int64_t at) {
         .target = part(file, "target", at, true), .key_range = part(file, "range", at, false),
         .document = part(file, "document", at, false),
     };
+}
+
+static void free_batch(const model_batch *b) {
+    const void *arrays[] = {b->id, b->position, b->target, b->key_range, b->document};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) memory_free((void *)(uintptr_t)arrays[i]);
 }
 
 static void write_gradient(model *m, const model_batch *b, const char *out) {
@@ -84,7 +89,11 @@ static void train(model *m, const safetensors *batches, const char *out, const a
         norm = gradient_norm(model_engine(m), p, count);
         adamw_step(model_engine(m), o, step, gradient_clip_scale(norm, clip), p, count, first, second);
         printf("%.9g %.9g\n", loss / (double)scored, norm);
+        free_batch(&b);
     }
+    for (int64_t i = 0; i < count; i++) memory_free(first[i]), memory_free(second[i]);
+    free(first);
+    free(second);
     need(model_save(m, out, &error));
 }
 
@@ -98,6 +107,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "gradient") == 0) {
         const model_batch b = batch_of(file, 0);
         write_gradient(m, &b, argv[4]);
+        free_batch(&b);
     } else if (strcmp(argv[1], "train") == 0 && argc == 9) {
         const adamw o = {.learning_rate = atof(argv[6]), .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
                          .weight_decay = atof(argv[7])};
