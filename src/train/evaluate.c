@@ -55,7 +55,7 @@ heed_status evaluate_rows(evaluation *e, model *m, const row_set *set, const eva
     const int64_t batches = s->max_batches < 0 ? e->all_batches : int64_min(s->max_batches, e->all_batches);
     e->truncated = batches < e->all_batches;
     if (!e->truncated) e->floor = rows_floor(set);
-    int64_t *row = malloc(size_mul((size_t)s->batch_size, sizeof *row));
+    int64_t *row = malloc(size_mul((size_t)int64_min(s->batch_size, set->rows), sizeof *row));
     if (row == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a batch of %lld rows", (long long)s->batch_size);
     batch b = {0};
     heed_status status = HEED_OK;
