@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Forward attention as it is written down: all scores of a few rows, masks and edits over every one of them, softmax, product.
 // Nothing is skipped. The plain one to compare with, and the cheapest where everything fits into one tile anyway.
+#include "cpu/algo/eager_rows.h"
 #include "cpu/algo/packed.h"
 #include "cpu/algo/rows.h"
 #include "cpu/rates.h"
@@ -15,6 +16,7 @@ static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) {
 static double cost(const heed_problem *p, const heed_machine *machine) {
     const rates r = rates_of(machine->cpu);
     const double pair = r.product * (double)(p->channels + p->value_channels) + r.softmax + rates_edit_ns(p, &r);
+    if (eager_rows_suit(p)) return r.call + 0.5 * r.pack * rates_floats(p) + rates_all(p) * (2 * pair + r.eager);
     return r.call + r.pack * rates_floats(p) + rates_all(p) * (1.1 * pair + r.eager);
 }
 
@@ -47,6 +49,11 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
     const heed_problem *p = &plan->problem;
     plan->tile_query = ROWS_AT_ONCE;
     plan->tile_key = p->keys;
+    if (eager_rows_suit(p)) {
+        plan->tile_query = p->queries;
+        plan->worker_bytes = eager_rows_bytes(p);
+        return HEED_OK;
+    }
     plan->shared_bytes = size_mul((size_t)(p->batch * p->kv_heads), packed_bytes(p, &plan->machine.cpu->f32));
     plan->worker_bytes = scratch_at(p, NULL, NULL);
     return HEED_OK;
@@ -108,6 +115,10 @@ static void attend(void *context, int64_t item, int worker) {
 static void run(const heed_plan *plan, const heed_args *args) {
     const heed_problem *p = &plan->problem;
     call c = {plan, args};
+    if (eager_rows_suit(p)) {
+        eager_rows_run(plan, args);
+        return;
+    }
     threads_for(&plan->team, p->batch * p->kv_heads * int64_ceil_div(p->keys, TILE_KEYS), pack, &c);
     threads_for(&plan->team, p->batch * p->heads * int64_ceil_div(p->queries, ROWS_AT_ONCE), attend, &c);
 }

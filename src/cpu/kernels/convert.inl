@@ -98,14 +98,28 @@ static void dot_rows(int64_t m, int64_t n, heed_dtype type, const void *w, int64
     for (int64_t r = 0; r < m; r++) y[r] = dot_row(n, type, w, r * ldw, HEED_F32, x, 0);
 }
 
-static void add_rows(int64_t m, int64_t n, heed_dtype type, const void *w, int64_t ldw, const float *x, float *y) {
+// The sums of `vectors` vectors of columns stay in registers over all rows.
+static inline __attribute__((always_inline)) void add_strip(int vectors, int64_t m, int64_t n, heed_dtype type, const void *w,
+                                                            int64_t ldw, const float *x, float *y, int64_t j) {
+    v_f32 sum[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < vectors; i++) sum[i] = load_upto(HEED_F32, y, j + i * V_LANES, n - j - i * V_LANES);
     for (int64_t r = 0; r < m; r++) {
         if (x[r] == 0.0f) continue;
-        for (int64_t j = 0; j < n; j += V_LANES) {
-            const v_f32 sum = v_fma(v_set(x[r]), load_upto(type, w, r * ldw + j, n - j), load_upto(HEED_F32, y, j, n - j));
-            store_upto(HEED_F32, y, j, sum, n - j);
+#pragma GCC unroll 4
+        for (int i = 0; i < vectors; i++) {
+            const v_f32 row = load_upto(type, w, r * ldw + j + i * V_LANES, n - j - i * V_LANES);
+            sum[i] = v_fma(v_set(x[r]), row, sum[i]);
         }
     }
+#pragma GCC unroll 4
+    for (int i = 0; i < vectors; i++) store_upto(HEED_F32, y, j + i * V_LANES, sum[i], n - j - i * V_LANES);
+}
+
+static void add_rows(int64_t m, int64_t n, heed_dtype type, const void *w, int64_t ldw, const float *x, float *y) {
+    int64_t j = 0;
+    for (; j + 4 * V_LANES <= n; j += 4 * V_LANES) add_strip(4, m, n, type, w, ldw, x, y, j);
+    for (; j < n; j += V_LANES) add_strip(1, m, n, type, w, ldw, x, y, j);
 }
 
 static void add(int64_t n, float *y, const float *x) {
