@@ -55,7 +55,7 @@ static const option options[] = {
     {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(train_options, json), .group = "", .help = "one JSON object"},
 };
 
-typedef struct { run_output out; progress clock; sources from; row_set rows; evaluation result; } eval_job;
+typedef struct { const char *name; run_output out; progress clock; sources from; row_set rows; evaluation result; } eval_job;
 
 static void tick(void *context, int64_t done, int64_t of) {
     eval_job *job = context;
@@ -106,7 +106,7 @@ static int print_json(const args *a, const eval_job *job) {
     const attention_record *r = model_attention_records(job->from.model, &count);
     json_t *list = json_array(), *object = json_object();
     for (int64_t i = 0; i < count; i++) json_array_append_new(list, attention_record_json(&r[i]));
-    json_object_set_new(object, "model", json_text(job->from.name));
+    json_object_set_new(object, "model", json_text(job->name));
     json_object_set_new(object, "dataset", json_text(job->from.judge.name));
     if (job->result.finite) evaluation_record(&job->result, object);
     else json_object_set_new(object, "non_finite", nan_origin_json(&job->result.origin));
@@ -116,7 +116,7 @@ static int print_json(const args *a, const eval_job *job) {
 
 static void print_text(const eval_job *job) {
     const evaluation *e = &job->result;
-    printf("model          %s\n", job->from.name);
+    printf("model          %s\n", job->name);
     printf("data set       %s, %lld rows, %lld scored tokens\n", job->from.judge.name, (long long)job->rows.rows,
            (long long)e->scored);
     if (e->truncated) printf("truncated      %lld of %lld batches\n", (long long)e->batches, (long long)e->all_batches);
@@ -159,7 +159,7 @@ static int eval(const args *a) {
     o.eval_strategy = WHEN_EPOCH;
     if (options_settle(&o, &(options_given){a, was_given}, &notes, &error) != HEED_OK) return args_fail_error(a, &error);
     if (o.threads == 0) o.threads = threads_available();
-    eval_job job = {.out = train_output_open(o.json, o.quiet)};
+    eval_job job = {.name = o.model, .out = train_output_open(o.json, o.quiet)};
     const int status = evaluate(a, &job, &o);
     rows_free(&job.rows);
     sources_close(&job.from);

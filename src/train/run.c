@@ -111,15 +111,27 @@ static row_layout layout_of(const train_options *o) {
                         .packed = o->use_packing, .leak = o->packing_leak};
 }
 
+// Evaluation that is only the default is dropped, with a line; evaluation that was asked for is an error.
+static heed_status without_evaluation(train_run *r, heed_error *error) {
+    static const char *const asking[] = {"eval_strategy", "eval_steps", "eval_on_start", "eval_max_batches"};
+    for (size_t i = 0; i < sizeof asking / sizeof *asking; i++)
+        if (json_object_get(r->asked->given, asking[i]) != NULL)
+            return error_set(error, HEED_INVALID,
+                             "--%s: data set \"%s\" has no second document that could be held out for evaluation; "
+                             "give --eval_dataset, or separate documents by blank lines", asking[i], r->from.all.name);
+    output_line(r->asked->out, LINE_NOTE, "nothing is evaluated: data set \"%s\" has no second document that could be held out; "
+                "--eval_dataset can name another file", r->from.all.name);
+    r->o.eval_strategy = WHEN_NO;
+    return HEED_OK;
+}
+
 static heed_status make_rows(train_run *r, heed_error *error) {
-    heed_status status = rows_create(&r->learn, r->from.learn, layout_of(&r->o), error);
-    if (status != HEED_OK) return status;
+    const heed_status status = rows_create(&r->learn, r->from.learn, layout_of(&r->o), error);
     const bool wanted = r->o.eval_strategy != WHEN_NO || r->o.eval_on_start;
-    if (r->from.judged && wanted && r->o.eval_dataset == NULL && rows_create(&r->judge, &r->from.judge, layout_of(&r->o),
-        error) != HEED_OK)
-        r->from.judged = false;    // a held-out document of a single token
-    if (wanted && r->o.eval_dataset != NULL) status = rows_create(&r->judge, &r->from.judge, layout_of(&r->o), error);
-    return status;
+    if (status != HEED_OK || !wanted) return status;
+    if (r->o.eval_dataset != NULL) return rows_create(&r->judge, &r->from.judge, layout_of(&r->o), error);
+    const bool judged = r->from.judged && rows_create(&r->judge, &r->from.judge, layout_of(&r->o), NULL) == HEED_OK;
+    return judged ? HEED_OK : without_evaluation(r, error);
 }
 
 // Steps of the run and the schedule over them.

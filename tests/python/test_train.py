@@ -420,6 +420,18 @@ def test_damaged_files(run_heed, text_file, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_one_document(run_heed, tmp_path):
+    """Nothing can be held out: said when evaluation is only the default, an error when it was asked for."""
+    text = tmp_path / "one.txt"
+    text.write_text("a single document\nwithout a blank line")
+    done = run_heed("train", "--dataset", text, "--output_dir", tmp_path / "run", "--max_steps", 2, "--threads", 1)
+    assert done.returncode == 0 and "nothing is evaluated" in done.stdout, done.stderr
+    assert metrics(tmp_path / "run")[1] == []
+    done = run_heed("train", "--dataset", text, "--output_dir", tmp_path / "none", "--max_steps", 2, "--eval_steps", 1)
+    sentence(done, 5, "--eval_steps", "one.txt")
+    assert not (tmp_path / "none").exists()
+
+
 def test_quiet_and_json(run_heed, text_file, tmp_path):
     done = run_heed(*small(text_file, tmp_path / "quiet", "--max_steps", 12, "--quiet"))
     assert done.returncode == 0 and "step 10/12" not in done.stdout
