@@ -12,7 +12,7 @@ pkg-config --modversion heed
 libraries=$(pkg-config --variable=libdir heed)
 python3 tools/check_readme.py --print > "$prefix/readme.c"
 # shellcheck disable=SC2046  # several flags
-"${CC:-cc}" -std=c99 -Wall -Wextra -Werror "$prefix/readme.c" -o "$prefix/readme" $(pkg-config --cflags --libs heed) -lm
+"${CC:-cc}" -std=c11 -Wall -Wextra -Werror "$prefix/readme.c" -o "$prefix/readme" $(pkg-config --cflags --libs heed) -lm
 LD_LIBRARY_PATH=$libraries "$prefix/readme"
 LD_LIBRARY_PATH=$libraries "$prefix/usr/bin/heed" --version
 # Only what the public headers declare is visible in the library.
