@@ -95,7 +95,8 @@ else
         exit 0
     fi
     echo "Please run this one command (it needs root), then try again:" >&2
-    echo "    sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]} ${optional[*]}" >&2
+    everything=("${missing[@]}" "${optional[@]}")
+    echo "    sudo apt-get update && sudo apt-get install --no-install-recommends ${everything[*]}" >&2
     exit 1
 fi
 
