@@ -15,8 +15,9 @@ other=build-against/$commit
 generator=(-G "Unix Makefiles")
 command -v ninja > /dev/null && generator=(-G Ninja)
 build() { # SOURCE BUILD
-    [ -e "$2/CMakeCache.txt" ] || cmake -S "$1" -B "$2" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release > "$2.log" 2>&1
-    cmake --build "$2" -j "$(nproc)" --target heed_program > "$2.log" 2>&1 || { tail -30 "$2.log" >&2; exit 1; }
+    mkdir -p "$2"
+    [ -e "$2/CMakeCache.txt" ] || cmake -S "$1" -B "$2" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release > "$2/log" 2>&1
+    cmake --build "$2" -j "$(nproc)" --target heed_program > "$2/log" 2>&1 || { tail -30 "$2/log" >&2; exit 1; }
 }
 mkdir -p "$other"
 [ -e "$other/source/CMakeLists.txt" ] || git archive --prefix=source/ "$commit" | tar -x -C "$other"
