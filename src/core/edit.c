@@ -198,19 +198,31 @@ static void add_slopes(const edit_sequence *s, edit_rect r, float *x, int64_t ld
     }
 }
 
+// A bias of -infinity hides its key: selected, since adding it to a NaN would not.
+static inline float add_or_hide(float x, float bias) { return bias == -INFINITY ? -INFINITY : x + bias; }
+
 static void add_bias(const edit_sequence *s, edit_rect r, float *x, int64_t ld) {
     const heed_grid_stride stride = s->problem->bias;
     const int64_t keys = int64_min(r.keys, s->n_key - r.key0);
     for (int64_t row = 0; row < r.rows; row++) {
         const int64_t at = grid_at(stride, s, r.head, r.row0 + row, r.key0);
+        float *scores = x + row * ld;
         if (s->problem->bias_dtype == HEED_F32) {
             const float *bias = (const float *)s->args->bias + at;
-            for (int64_t key = 0; key < keys; key++) x[row * ld + key] += bias[key * stride.key];
+            for (int64_t key = 0; key < keys; key++) scores[key] = add_or_hide(scores[key], bias[key * stride.key]);
         } else {
             for (int64_t key = 0; key < keys; key++)
-                x[row * ld + key] += dtype_load(s->problem->bias_dtype, s->args->bias, at + key * stride.key);
+                scores[key] = add_or_hide(scores[key], dtype_load(s->problem->bias_dtype, s->args->bias, at + key * stride.key));
         }
     }
+}
+
+// A score function after the bias may have made its -infinity finite again (a softcap does): those keys stay hidden.
+static void hide_by_bias(const edit_sequence *s, edit_rect r, float *x, int64_t ld) {
+    const int64_t keys = int64_min(r.keys, s->n_key - r.key0);
+    for (int64_t row = 0; row < r.rows; row++)
+        for (int64_t key = 0; key < keys; key++)
+            if (edit_bias_at(s, r.head, r.row0 + row, r.key0 + key) == -INFINITY) x[row * ld + key] = -INFINITY;
 }
 
 static void add_terms(const edit_sequence *s, edit_rect r, float *x, int64_t ld) {
@@ -242,6 +254,7 @@ void edit_tile(const edit_sequence *s, edit_rect r, float *x, int64_t ld, bool m
     if (bias_first) add_terms(s, r, x, ld);
     for (int i = 0; i < n_scores(s->problem); i++) apply_score(s, &s->problem->score[i], r, x, ld);
     if (!bias_first) add_terms(s, r, x, ld);
+    else if (s->problem->with & HEED_BIAS && n_scores(s->problem) > 0) hide_by_bias(s, r, x, ld);
     if (!masked) return;
     const bool exact = only_intervals(s);
     for (int64_t row = 0; row < r.rows; row++) {
@@ -289,6 +302,7 @@ static double term_at(const edit_sequence *s, int64_t head, int64_t row, int64_t
 
 double edit_score(const edit_sequence *s, int64_t head, int64_t row, int64_t key, double x) {
     const bool bias_first = s->problem->with & HEED_BIAS_FIRST;
+    if (edit_bias_at(s, head, row, key) == -INFINITY) return -INFINITY;    // hidden, whatever x and the score functions are
     const double term = term_at(s, head, row, key);
     if (bias_first) x += term;
     for (int i = 0; i < n_scores(s->problem); i++) {

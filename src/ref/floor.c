@@ -36,7 +36,6 @@ static void row_bounds(const ref_head *h, int64_t i, bounds *e) {
     for (int64_t j = 0; j < h->s.n_key; j++) {
         if (!h->visible[j]) continue;
         double term = fabs(edit_bias_at(&h->s, h->head, i, j));
-        if (isinf(term)) term = 0;    // bias-first: a score function made it finite again, exactly
         if (p->with & HEED_SLOPES) term += fabs((double)h->a->slopes[h->head] * (double)(j - (i + h->s.offset)));
         e->spread[j] = 1 + 2 * (fabs(p->scale) * absolute_dot(p->dtype, q_row(h, i), p->kv_dtype, k_row(h, j), p->channels) + term);
         e->mean_spread += h->w[j] * e->spread[j];
