@@ -7,8 +7,6 @@ set -eu
 cd "$(dirname "$0")/.."
 heed=${HEED_BUILD:-build}/heed
 steps=${1:-1500}
-# Waiting threads give the core back at once: on a machine that does other things too, spinning costs far more than it saves.
-export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-0}
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$*"; }

@@ -48,6 +48,7 @@ struct verb {
     const char *positional;          // what one is, for sentences: "a problem text"
     int (*run)(const args *);        // returns the exit status; prints its own errors by args_fail
     const char *later;               // the whole verb is known but not built: the sentence
+    bool long_job;                   // runs for minutes beside other work: main.c lets its idle threads spin briefly
 };
 
 // Fills *args (free with args_free, also after a failure). Returns STATUS_DONE, STATUS_USAGE or STATUS_REFUSED (an option for

@@ -172,4 +172,5 @@ const verb verb_eval = {
     .examples = "  heed eval --model runs/mine/checkpoints/final --dataset my_text.txt\n"
                 "  heed eval --model runs/mine/checkpoints/final --attn_preset mps_pre28 --json\n",
     .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(train_options), .run = eval,
+    .long_job = true,
 };

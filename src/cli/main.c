@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -65,7 +66,17 @@ static int finish_output(int status) {
     return status == STATUS_DONE ? STATUS_SYSTEM : status;
 }
 
+// Between parallel regions gcc's OpenMP spins for milliseconds: nothing on an idle machine, but where anything else wants the
+// cores a spinning thread keeps off the one it waits for (measured: 2 to 10 times slower, against nothing lost with 1000 turns).
+// The setting is read when the runtime is loaded, so a long job begins itself anew with it; where that fails it runs as it is.
+static void spin_briefly(int argc, char **argv) {
+    const verb *v = argc > 1 ? verb_find(argv[1]) : NULL;
+    if (v == NULL || !v->long_job || getenv("OMP_WAIT_POLICY") != NULL || getenv("GOMP_SPINCOUNT") != NULL) return;
+    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv) {
+    spin_briefly(argc, argv);
     signal(SIGPIPE, SIG_IGN);    // `heed list | head -1` ends quietly, and a run goes on when its reader has gone
     int status = run(argc, argv);
     return finish_output(status);

@@ -276,5 +276,5 @@ const verb verb_train = {
                 "  heed train --dataset my_text.txt --use_packing --num_train_epochs 3 --learning_rate 1e-3\n"
                 "  heed train --model openai-community/gpt2 --dataset my_text.txt --attn_implementation flash_attention_2\n"
                 "  heed train --output_dir runs/mine --resume_from_checkpoint latest\n",
-    .options = options, .n_options = OPTIONS, .struct_bytes = sizeof(train_options), .run = train,
+    .options = options, .n_options = OPTIONS, .struct_bytes = sizeof(train_options), .run = train, .long_job = true,
 };
