@@ -23,6 +23,15 @@ static heed_status unknown_implementation(const char *name, heed_error *error) {
     return error_set(error, HEED_INVALID, "implementation '%.60s' is unknown; `heed list` names them", name);
 }
 
+heed_refusal refuse_unbuilt(const heed_problem *p) {
+    REFUSE_UNLESS(p->dtype != HEED_F16 && p->kv_dtype != HEED_F16, "f16 storage is not built yet");
+    REFUSE_UNLESS(p->kv_dtype != HEED_INT8, "int8 keys and values are not built yet");
+    REFUSE_UNLESS(p->dropout == 0, "dropout is not built yet");
+    REFUSE_UNLESS(p->page_size == 0, "paged keys and values are not built yet");
+    REFUSE_UNLESS(!p->ragged, "ragged rows are not built yet");
+    return NULL;
+}
+
 static const char no_pass[] = "the pass it asks for is not built";
 
 heed_status dispatch_choose(const heed_problem *p, const heed_machine *machine, const heed_choice *choice,

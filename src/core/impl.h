@@ -35,6 +35,9 @@ typedef struct heed_impl {
 
 #define REFUSE_UNLESS(condition, sentence) do { if (!(condition)) return (sentence); } while (0)
 
+// What the problem can say and nothing can compute yet: the one home of these sentences.
+heed_refusal refuse_unbuilt(const heed_problem *complete);
+
 // Defined by registry.c, declared here, so that core reaches the implementations without naming them. Ends with NULL.
 extern const heed_impl *const heed_impls[];
 

@@ -13,14 +13,7 @@ void ref_compute(const heed_problem *p, const heed_args *a, const ref_results *r
 
 // ---- The same as an implementation --------------------------------------------------------------------------------
 
-static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) {
-    REFUSE_UNLESS(p->dtype != HEED_F16 && p->kv_dtype != HEED_F16, "f16 storage is not built yet");
-    REFUSE_UNLESS(p->kv_dtype != HEED_INT8, "int8 keys and values are not built yet");
-    REFUSE_UNLESS(p->dropout == 0, "dropout is not built yet");
-    REFUSE_UNLESS(p->page_size == 0, "paged keys and values are not built yet");
-    REFUSE_UNLESS(!p->ragged, "ragged rows are not built yet");
-    return NULL;
-}
+static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return refuse_unbuilt(p); }
 
 // Some 30 ns a pair and 2 ns a product, in double, on one thread: only so that the report can print it.
 static double cost(const heed_problem *p, const heed_machine *machine) {

@@ -11,7 +11,7 @@
 
 enum { ROWS_AT_ONCE = 24 };    // their scores of 1024 keys are 96 KB: L2
 
-static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return rows_refuse(p); }
+static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return refuse_unbuilt(p); }
 
 static double cost(const heed_problem *p, const heed_machine *machine) {
     const rates r = rates_of(machine->cpu);
@@ -61,21 +61,6 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
 
 typedef struct { const heed_plan *plan; const heed_args *args; } call;
 
-static packed_head head_at(const call *c, int64_t b, int64_t g) {
-    const heed_problem *p = &c->plan->problem;
-    const cpu_product *mm = &c->plan->machine.cpu->f32;
-    return packed_at(p, mm, (char *)plan_shared(c->args) + (size_t)(b * p->kv_heads + g) * packed_bytes(p, mm));
-}
-
-static void pack(void *context, int64_t item, int worker) {
-    const call *c = context;
-    const heed_problem *p = &c->plan->problem;
-    const int64_t tiles = int64_ceil_div(p->keys, TILE_KEYS), head = item / tiles, b = head / p->kv_heads, g = head % p->kv_heads;
-    const edit_sequence s = edit_begin(p, c->args, b);
-    packed_head to = head_at(c, b, g);
-    packed_fill(&to, p, c->args, &c->plan->machine.cpu->f32, b, g, s.n_key, item % tiles);
-}
-
 // scores, edits, softmax, o = P V of the rows at hand over all keys.
 static void all_keys(const call *c, const edit_sequence *s, const packed_head *packed, edit_rect r, const scratch *w) {
     const heed_problem *p = &c->plan->problem;
@@ -101,7 +86,7 @@ static void attend(void *context, int64_t item, int worker) {
     const int64_t blocks = int64_ceil_div(p->queries, ROWS_AT_ONCE), head = item / blocks % p->heads, b = item / blocks / p->heads;
     const int64_t row0 = item % blocks * ROWS_AT_ONCE, m = int64_min(ROWS_AT_ONCE, p->queries - row0), D = p->channels;
     const edit_sequence s = edit_begin(p, c->args, b);
-    const packed_head packed = head_at(c, b, head / (p->heads / p->kv_heads));
+    const packed_head packed = packed_shared(c->plan, c->args, b, head / (p->heads / p->kv_heads));
     scratch w;
     scratch_at(p, plan_scratch(plan, c->args, worker), &w);
     const void *q = row_at(p->dtype, c->args->q, p->q, b, head, row0);
@@ -119,7 +104,7 @@ static void run(const heed_plan *plan, const heed_args *args) {
         eager_rows_run(plan, args);
         return;
     }
-    threads_for(&plan->team, p->batch * p->kv_heads * int64_ceil_div(p->keys, TILE_KEYS), pack, &c);
+    packed_fill_all(plan, args);
     threads_for(&plan->team, p->batch * p->heads * int64_ceil_div(p->queries, ROWS_AT_ONCE), attend, &c);
 }
 

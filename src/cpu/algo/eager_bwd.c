@@ -11,7 +11,7 @@
 
 enum { ROWS_AT_ONCE = 24 };
 
-static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return rows_refuse(p); }
+static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return refuse_unbuilt(p); }
 
 static double cost(const heed_problem *p, const heed_machine *machine) {
     const rates r = rates_of(machine->cpu);

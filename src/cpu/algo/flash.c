@@ -16,7 +16,7 @@ enum { TILE_ROWS = 48 };
 // parallel region instead of two. The bits are the same either way.
 enum { WHOLE_ROWS = 512, NOTE_WHOLE = 0 };
 
-static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return rows_refuse(p); }
+static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return refuse_unbuilt(p); }
 
 static double cost(const heed_problem *p, const heed_machine *machine) {
     const rates r = rates_of(machine->cpu);
@@ -61,21 +61,6 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
 }
 
 typedef struct { const heed_plan *plan; const heed_args *args; } call;
-
-static packed_head head_at(const call *c, int64_t b, int64_t g) {
-    const heed_problem *p = &c->plan->problem;
-    const cpu_product *mm = &c->plan->machine.cpu->f32;
-    return packed_at(p, mm, (char *)plan_shared(c->args) + (size_t)(b * p->kv_heads + g) * packed_bytes(p, mm));
-}
-
-static void pack(void *context, int64_t item, int worker) {
-    const call *c = context;
-    const heed_problem *p = &c->plan->problem;
-    const int64_t tiles = int64_ceil_div(p->keys, TILE_KEYS), head = item / tiles, b = head / p->kv_heads, g = head % p->kv_heads;
-    const edit_sequence s = edit_begin(p, c->args, b);
-    packed_head to = head_at(c, b, g);
-    packed_fill(&to, p, c->args, &c->plan->machine.cpu->f32, b, g, s.n_key, item % tiles);
-}
 
 // The rows of one query tile, while they meet one key tile after the other.
 typedef struct {
@@ -174,7 +159,7 @@ static void attend(void *context, int64_t item, int worker) {
     const call *c = context;
     const heed_problem *p = &c->plan->problem;
     const int64_t tiles = int64_ceil_div(p->queries, TILE_ROWS), head = item / tiles % p->heads, b = item / tiles / p->heads;
-    const packed_head packed = head_at(c, b, head / (p->heads / p->kv_heads));
+    const packed_head packed = packed_shared(c->plan, c->args, b, head / (p->heads / p->kv_heads));
     attend_rows(c, &packed, b, head, (tiles - 1 - item % tiles) * TILE_ROWS, plan_scratch(c->plan, c->args, worker));
 }
 
@@ -199,7 +184,7 @@ static void run(const heed_plan *plan, const heed_args *args) {
         threads_for(&plan->team, p->batch * p->kv_heads, attend_whole, &c);
         return;
     }
-    threads_for(&plan->team, p->batch * p->kv_heads * int64_ceil_div(p->keys, TILE_KEYS), pack, &c);
+    packed_fill_all(plan, args);
     threads_for(&plan->team, p->batch * p->heads * int64_ceil_div(p->queries, TILE_ROWS), attend, &c);
 }
 

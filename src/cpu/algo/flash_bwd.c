@@ -17,7 +17,7 @@ enum {
     NOTE_AT_ONCE = 0,   // plan->note: sequences that are in shared memory at once, with ranges
 };
 
-static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return rows_refuse(p); }
+static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return refuse_unbuilt(p); }
 
 static double cost(const heed_problem *p, const heed_machine *machine) {
     const rates r = rates_of(machine->cpu);

@@ -57,6 +57,29 @@ static bool load_bad(const bad_rows *b, int64_t r) {
     return !finite;
 }
 
+packed_head packed_shared(const heed_plan *plan, const heed_args *args, int64_t b, int64_t g) {
+    const heed_problem *p = &plan->problem;
+    const cpu_product *mm = &plan->machine.cpu->f32;
+    return packed_at(p, mm, (char *)plan_shared(args) + (size_t)(b * p->kv_heads + g) * packed_bytes(p, mm));
+}
+
+typedef struct { const heed_plan *plan; const heed_args *args; } call;
+
+static void fill_tile(void *context, int64_t item, int worker) {
+    const call *c = context;
+    const heed_problem *p = &c->plan->problem;
+    const int64_t tiles = int64_ceil_div(p->keys, TILE_KEYS), head = item / tiles, b = head / p->kv_heads, g = head % p->kv_heads;
+    const edit_sequence s = edit_begin(p, c->args, b);
+    packed_head to = packed_shared(c->plan, c->args, b, g);
+    packed_fill(&to, p, c->args, &c->plan->machine.cpu->f32, b, g, s.n_key, item % tiles);
+}
+
+void packed_fill_all(const heed_plan *plan, const heed_args *args) {
+    const heed_problem *p = &plan->problem;
+    call c = {plan, args};
+    threads_for(&plan->team, p->batch * p->kv_heads * int64_ceil_div(p->keys, TILE_KEYS), fill_tile, &c);
+}
+
 void packed_mend(const bad_rows *b, bool turned, int64_t m, int64_t keys, const float *weight, int64_t ld, const uint8_t *seen,
                  int64_t ld_seen, float *c, int64_t ldc) {
     const int64_t rows = turned ? m : keys, others = turned ? keys : m;

@@ -26,6 +26,10 @@ packed_head packed_at(const heed_problem *, const cpu_product *, void *at);    /
 void packed_fill(packed_head *, const heed_problem *, const heed_args *, const cpu_product *, int64_t b, int64_t g, int64_t n_key,
                  int64_t tile);
 
+// All kv heads of all sequences, one after another at the beginning of the workspace: where one lies, and packing them all.
+packed_head packed_shared(const heed_plan *, const heed_args *, int64_t b, int64_t g);
+void packed_fill_all(const heed_plan *, const heed_args *);
+
 // What a product left out where rows of its b held NaN or Inf: for each seen pair of such a row r of src
 //   c[i] += weight[i][r] * factor * src[r]        turned: weight, seen are m x keys and src has m rows: c[j] += weight[r][j] * ..
 // The bits of all other rows of c stay what they were. row: scratch of n floats.

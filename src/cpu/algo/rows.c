@@ -3,15 +3,6 @@
 
 #include <math.h>
 
-heed_refusal rows_refuse(const heed_problem *p) {
-    REFUSE_UNLESS(p->dtype != HEED_F16 && p->kv_dtype != HEED_F16, "f16 storage is not built yet");
-    REFUSE_UNLESS(p->kv_dtype != HEED_INT8, "int8 keys and values are not built yet");
-    REFUSE_UNLESS(p->dropout == 0, "dropout is not built yet");
-    REFUSE_UNLESS(p->page_size == 0, "paged keys and values are not built yet");
-    REFUSE_UNLESS(!p->ragged, "ragged rows are not built yet");
-    return NULL;
-}
-
 // The keys over which a row that sees nothing averages: none for the other rules.
 static int64_t mean_keys(const edit_sequence *s, int64_t row) {
     switch (s->problem->empty_row) {

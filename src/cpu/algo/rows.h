@@ -5,9 +5,6 @@
 #include "core/impl.h"
 #include "cpu/kernels.h"
 
-// The limits all algorithms of this backend share.
-heed_refusal rows_refuse(const heed_problem *);
-
 // m rows of one head from row0 on, after their last tile: o holds sums weighted by exp(x - max), whose total is sum. Writes
 // out and lse. factor: scratch of m floats; mean: scratch of value_channels doubles.
 typedef struct { float *o; int64_t ldo; float *max, *sum, *factor; double *mean; } rows_state;
