@@ -112,6 +112,11 @@ int main(void) {
                                         "b1 h1 q4 d8 bias:h,k bf16 scale:-0.333333333333333"};
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++) check_round_trip(valid[i]);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) check_wrong(wrong[i].text, wrong[i].names);
+    problem_line tenth;
+    char shortest[128];
+    problem_line_parse(&tenth, "b1 h1 q4 d8 softcap:0.1 scale:-0.333333333333333 dropout:0.1", NULL);
+    problem_line_print(&tenth, shortest, sizeof shortest);
+    CHECK(strcmp(shortest, "b1 h1 q4 d8 softcap:0.1 scale:-0.333333333333333 dropout:0.1") == 0, "numbers print as '%s'", shortest);
     static char endless[8000];
     memset(endless, 'b', sizeof endless - 1);
     check_wrong(endless, "longer");

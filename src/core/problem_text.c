@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { TOKEN_MAX = 80, TEXT_MAX = 4096 };
@@ -420,10 +421,19 @@ heed_status heed_problem_parse(heed_problem *problem, const char *text, heed_err
 
 // ---- Printing -----------------------------------------------------------------------------------------------------
 
+// The shortest decimal that reads back as x.
+static void print_number(text_buffer *b, double x) {
+    char text[32];
+    int digits = 1;
+    do snprintf(text, sizeof text, "%.*g", digits, x);
+    while (strtod(text, NULL) != x && ++digits <= 17);
+    text_add(b, "%s", text);
+}
+
 static void print_numbers(text_buffer *b, const double *number, const int64_t *whole, int n) {
     for (int i = 0; i < n; i++) {
         text_add(b, i == 0 ? ":" : ",");
-        if (number != NULL) text_add(b, "%.17g", number[i]);
+        if (number != NULL) print_number(b, number[i]);
         else text_add(b, "%lld", (long long)whole[i]);
     }
 }
@@ -471,8 +481,8 @@ static void print_numbers_of(text_buffer *b, const heed_problem *p, bool after_p
     if (p->align == HEED_BOTTOM_RIGHT && after_preset) text_add(b, " offset:bottom");
     if (p->align == HEED_TOP_LEFT) text_add(b, " offset:top");
     if (p->align == HEED_OFFSET) text_add(b, " offset:%lld", (long long)p->offset);
-    if (p->scale != 0 && p->scale != 1 / sqrt((double)p->channels)) text_add(b, " scale:%.17g", p->scale);
-    if (p->dropout != 0) text_add(b, " dropout:%.17g", p->dropout);
+    if (p->scale != 0 && p->scale != 1 / sqrt((double)p->channels)) text_add(b, " scale:"), print_number(b, p->scale);
+    if (p->dropout != 0) text_add(b, " dropout:"), print_number(b, p->dropout);
     if (p->empty_row != HEED_EMPTY_ZERO || after_preset) text_add(b, " empty:%s", rules[p->empty_row]);
     if (p->page_size > 0) text_add(b, " paged:%lld", (long long)p->page_size);
     if (p->ragged) text_add(b, " ragged");
