@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/status.h"
 #include "cli/version.h"
+#include "nn/matmul.h"
 
 enum { REPEATS = 10, QUERIES = 96, KEYS = 256, CHANNELS = 64, READ_MB = 256 };    // tiles as attention uses; memory no cache holds
 
@@ -49,7 +50,7 @@ int doctor_machine(const args *a) {
     if (!o->json) {
         printf("machine     %s, %d threads, %s of memory\n", cpu, threads_available(), output_bytes(memory).text);
         printf("build       heed %s, commit %s, %s\n", heed_version(), version_commit(), version_compiler());
-        printf("layers      %s\n", version_linear_layers());
+        printf("layers      %s\n", matmul_provider());
         printf("read        %.1f GB/s, one thread, memory no cache holds\nkernels     one thread, f32, cached tiles\n",
                read * 1e-9);
         for (size_t i = 0; i < json_array_size(sets); i++) print_isa(json_array_get(sets, i));
@@ -60,7 +61,7 @@ int doctor_machine(const args *a) {
     json_t *all = json_pack("{s:s, s:i, s:s}", "machine", cpu, "cores", threads_available(), "heed", heed_version());
     json_object_set_new(all, "commit", json_string(version_commit()));
     json_object_set_new(all, "compiler", json_string(version_compiler()));
-    json_object_set_new(all, "linear_layers", json_string(version_linear_layers()));
+    json_object_set_new(all, "linear_layers", json_string(matmul_provider()));
     json_object_set_new(all, "memory_bytes", output_real(memory));
     json_object_set_new(all, "read_bytes_per_s", output_real(read));
     json_object_set_new(all, "instruction_sets", sets);

@@ -6,6 +6,7 @@
 #include "base/threads.h"
 #include "cpu/kernels.h"
 #include "heed/heed.h"
+#include "nn/matmul.h"
 
 #ifndef HEED_COMMIT
 #define HEED_COMMIT "unknown"    // the build tells, where it stands in a git repository
@@ -21,14 +22,6 @@ const char *version_compiler(void) {
 #endif
 }
 
-const char *version_linear_layers(void) {
-#if HEED_ONEDNN
-    return "oneDNN";
-#else
-    return "heed's own tiles";
-#endif
-}
-
 void version_print(void) {
     heed_error error;
     const cpu_kernels *kernels = cpu_kernels_best(NULL, &error);
@@ -37,5 +30,5 @@ void version_print(void) {
     printf("compiler       %s\n", version_compiler());
     printf("cpu kernels    %s\n", kernels != NULL ? kernels->name : error.text);
     printf("threads        %d\n", threads_available());
-    printf("linear layers  %s\n", version_linear_layers());
+    printf("linear layers  %s\n", matmul_provider());
 }

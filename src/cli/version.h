@@ -4,7 +4,6 @@
 
 const char *version_commit(void);           // of git when the build was configured, else "unknown"
 const char *version_compiler(void);         // "gcc 12.2.0"
-const char *version_linear_layers(void);    // "oneDNN" or "heed's own tiles"
 
 // Version, commit, compiler, kernels, threads, linear layers. To stdout.
 void version_print(void);

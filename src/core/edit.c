@@ -52,7 +52,7 @@ static int64_t grid_at(heed_grid_stride stride, const edit_sequence *s, int64_t 
     return s->batch * stride.batch + head * stride.head + row * stride.query + key * stride.key;
 }
 
-bool edit_mask_at(const edit_sequence *s, int64_t head, int64_t row, int64_t key) {
+static bool mask_at(const edit_sequence *s, int64_t head, int64_t row, int64_t key) {
     if (s->args == NULL || !(s->problem->with & HEED_MASK)) return true;
     return s->args->mask[grid_at(s->problem->bool_mask, s, head, row, key)] != 0;
 }
@@ -290,7 +290,7 @@ bool edit_visible(const edit_sequence *s, int64_t head, int64_t row, int64_t key
         if (!mask->kind->visible(mask, at)) return false;
     const int32_t *documents = documents_of(s);
     if (documents != NULL && documents[at.position] != documents[key]) return false;
-    return edit_mask_at(s, head, row, key);
+    return mask_at(s, head, row, key);
 }
 
 static double term_at(const edit_sequence *s, int64_t head, int64_t row, int64_t key) {

@@ -48,6 +48,5 @@ double edit_score(const edit_sequence *, int64_t head, int64_t row, int64_t key,
 // d edited / d raw at raw score x; *dterm: d edited / d (slope and bias term), 1 unless those come first.
 double edit_slope(const edit_sequence *, int64_t head, int64_t row, int64_t key, double x, double *dterm);
 
-// The mask tensor and bias at a place (true / 0 without one).
-bool edit_mask_at(const edit_sequence *, int64_t head, int64_t row, int64_t key);
+// The bias at a place, 0 without one.
 double edit_bias_at(const edit_sequence *, int64_t head, int64_t row, int64_t key);

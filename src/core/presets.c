@@ -33,7 +33,7 @@ const preset *preset_named(const char *name) {
     return NULL;
 }
 
-heed_status preset_apply(const preset *p, heed_problem *problem, heed_error *error) {
+static heed_status apply(const preset *p, heed_problem *problem, heed_error *error) {
     if (p->documented != NULL) return error_set(error, HEED_REFUSED, "preset %s %s", p->name, p->documented);
     if (p->sets_align) {
         problem->align = p->align;
@@ -65,5 +65,5 @@ static heed_status unknown_preset(const char *name, heed_error *error) {
 heed_status heed_problem_preset(heed_problem *problem, const char *name, heed_error *error) {
     if (problem == NULL || name == NULL) return error_set(error, HEED_INVALID, "%s is NULL", problem == NULL ? "problem" : "name");
     const preset *p = preset_named(name);
-    return p == NULL ? unknown_preset(name, error) : preset_apply(p, problem, error);
+    return p == NULL ? unknown_preset(name, error) : apply(p, problem, error);
 }

@@ -16,6 +16,5 @@ typedef struct {
 
 extern const preset presets[];    // ends with a row without a name
 const preset *preset_named(const char *name);    // NULL when there is none
-heed_status preset_apply(const preset *, heed_problem *, heed_error *);
 // After masks and arrays are known: does the problem mean anything in this convention?
 heed_status preset_check(const preset *, const heed_problem *, heed_error *);

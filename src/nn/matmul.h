@@ -13,4 +13,4 @@ void matmul(const engine *, int64_t m, int64_t n, int64_t k, matrix a, matrix b,
 // Bytes of scratch one worker needs: 0 with oneDNN.
 size_t matmul_worker_bytes(void);
 
-const char *matmul_provider(void);    // "oneDNN 2.6.3" or "heed"
+const char *matmul_provider(void);    // "oneDNN 2.6.3" or "heed's own tiles"

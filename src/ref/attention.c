@@ -3,8 +3,6 @@
 #define REAL double
 #include "ref/attention.inl"
 
-size_t ref_scratch_bytes(const heed_problem *p) { return scratch_bytes(p); }
-
 static void finish_row(ref_head *h, int64_t i) { store_row(h, i); }
 
 void ref_compute(const heed_problem *p, const heed_args *a, const ref_results *r, void *scratch) {

@@ -7,8 +7,8 @@
 // Results in double, dense; NULL: not wanted. Shapes as in heed_args.
 typedef struct { double *out, *lse, *dq, *dk, *dv, *dbias, *dsinks, *dslopes; } ref_results;
 
-// Bytes ref_compute needs beside the results.
-size_t ref_scratch_bytes(const heed_problem *complete);
+// Each of the three computations takes `scratch` of floor_scratch_bytes.
+size_t floor_scratch_bytes(const heed_problem *complete);
 
 // Computes what is wanted, in double, from the stored inputs: forward results, and for a backward problem the gradients.
 // out and lse of the args are not read: gradients begin from q, k and v. The args are checked.
@@ -21,4 +21,3 @@ void plain_compute(const heed_problem *complete, const heed_args *, const ref_re
 // First-order bounds of f32 rounding for each element (docs/numerics.md), laid out as the results: `r` of the yardstick is
 // their maximum plus one ulp of the type.
 void floor_compute(const heed_problem *complete, const heed_args *, const ref_results *bounds, void *scratch);
-size_t floor_scratch_bytes(const heed_problem *complete);

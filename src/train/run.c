@@ -201,6 +201,14 @@ static heed_status take_state(train_run *r, run_fault *fault, heed_error *error)
     return checkpoint_read_moments(r->resume, r->from.model, &r->moments, error);
 }
 
+static void say_dropout(const train_run *r) {
+    const model_config *c = model_config_of(r->from.model);
+    if (c->dropout_embedding == 0 && c->dropout_attention == 0 && c->dropout_residual == 0) return;
+    output_line(r->asked->out, LINE_NOTE,
+                "the model's config asks for dropout (embd_pdrop %g, attn_pdrop %g, resid_pdrop %g), which is not built yet: this "
+                "run trains without, and run.json says so", c->dropout_embedding, c->dropout_attention, c->dropout_residual);
+}
+
 static heed_status prepare_model(train_run *r, heed_error *error) {
     const int n_threads = (int)r->o.threads;
     heed_status status = model_set_threads(r->from.model, n_threads, error);
@@ -235,6 +243,10 @@ static json_t *run_json(const train_run *r) {
                               (json_int_t)c->positions, "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads, "width",
                               (json_int_t)c->width, "folder",
                               json_text(r->from.folder));
+    // What the checkpoint's config asks for, beside what this run trains with.
+    json_object_set_new(shape, "config_dropout", json_pack("{s:f, s:f, s:f}", "embedding", c->dropout_embedding, "attention",
+                                                           c->dropout_attention, "residual", c->dropout_residual));
+    json_object_set_new(shape, "dropout", json_real(0));
     json_t *data = json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:I}", "name", json_text(r->from.all.name), "documents",
                              (json_int_t)r->from.learn->documents, "tokens", (json_int_t)r->from.learn->tokens, "rows",
                              (json_int_t)r->learn.rows, "eval_rows", (json_int_t)r->judge.rows, "tokenizer",
@@ -314,6 +326,7 @@ static heed_status open_run(train_run *r, run_fault *fault, heed_error *error) {
     status = plan_steps(r, error);
     if (status != HEED_OK) return status;
     describe_state(r);
+    say_dropout(r);
     *fault = FAULT_FILE;
     if (r->resume != NULL) status = take_state(r, fault, error);
     if (status == HEED_OK) status = open_folder(r, fault, error);

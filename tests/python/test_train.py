@@ -432,6 +432,22 @@ def test_one_document(run_heed, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_dropout_is_never_ignored(run_heed, text_file, tmp_path):
+    """A config that asks for dropout trains without it only aloud; the built-in sizes ask for none."""
+    out = tmp_path / "run"
+    done = run_heed(*small(text_file, out, "--max_steps", 1))
+    assert done.returncode == 0 and "pdrop" not in done.stdout + done.stderr
+    config = out / "checkpoints/final/config.json"
+    asking = json.loads(config.read_text())
+    asking["resid_pdrop"] = 0.25
+    config.write_text(json.dumps(asking))
+    done = run_heed(*small(text_file, tmp_path / "again", "--max_steps", 1, "--model", config.parent))
+    assert done.returncode == 0 and "resid_pdrop 0.25" in done.stdout + done.stderr
+    model = json.loads((tmp_path / "again/run.json").read_text())["model"]
+    assert model["dropout"] == 0 and model["config_dropout"]["residual"] == 0.25
+    assert json.loads((tmp_path / "again/checkpoints/final/config.json").read_text())["resid_pdrop"] == 0.25
+
+
 def test_quiet_and_json(run_heed, text_file, tmp_path):
     done = run_heed(*small(text_file, tmp_path / "quiet", "--max_steps", 12, "--quiet"))
     assert done.returncode == 0 and "step 10/12" not in done.stdout
