@@ -7,9 +7,11 @@ cd "$(dirname "$0")/.." || exit 1
 wanted=$(cat tests/python/requirements.txt; python3 --version)
 [ -x .venv/bin/python ] && [ "$(cat .venv/heed-has 2> /dev/null)" = "$wanted" ] && exit 0
 echo "making .venv: $(grep -v '^#' tests/python/requirements.txt | tr '\n' ' ')"
-python3 -m venv --clear .venv || exit 1
+# A folder of the same Python only gets what is new; any other is made anew.
+same=$(.venv/bin/python --version 2> /dev/null)
+[ "$same" = "$(python3 --version)" ] || python3 -m venv --clear .venv || exit 1
 # shellcheck disable=SC2086  # several arguments in one variable
 .venv/bin/python -m pip install --quiet --disable-pip-version-check ${HEED_PIP_ARGS:-} \
     -r tests/python/requirements.txt < /dev/null || exit 1
-.venv/bin/python -c 'import torch, transformers, tokenizers, safetensors, numpy, pytest' || exit 1
+.venv/bin/python -c 'import torch, transformers, tokenizers, safetensors, tensorboard, numpy, pytest' || exit 1
 printf '%s\n' "$wanted" > .venv/heed-has
