@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): random numbers that are a function of
-// a key and a counter, so that any piece of a stream can be drawn again without drawing what comes before.
+// Streams of random numbers out of base/philox.h: any piece can be drawn again without drawing what comes before.
 #pragma once
 
-#include <stdint.h>
-
-typedef struct { uint32_t word[4]; } philox_block;
-philox_block philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3);
+#include "base/philox.h"
 
 // A stream of numbers: stream `id` of `seed`. Copyable; two fields are its whole state, so that a checkpoint can hold it.
 typedef struct { uint64_t seed, id, drawn; } random_stream;

@@ -5,6 +5,7 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/philox.h"
 #include "core/edit.h"
 #include "core/rows.h"
 
@@ -59,7 +60,7 @@ static heed_status complete_numbers(heed_problem *p, heed_error *error) {
                    "empty_row is %d; it must be zero, nan, mean or mean_causal (0 to 3)", (int)p->empty_row);
     INVALID_UNLESS(isfinite(p->scale) && fabs(p->scale) < 0x1p100, "scale is %g; it must be finite, below 2^100", p->scale);
     if (p->scale == 0) p->scale = 1 / sqrt((double)p->channels);
-    INVALID_UNLESS(p->dropout >= 0 && p->dropout < 1, "dropout is %g; it must be at least 0 and below 1", p->dropout);
+    INVALID_UNLESS(philox_can_drop(p->dropout), "dropout is %.17g; it must be at least 0 and at most 1 - 2^-32", p->dropout);
     INVALID_UNLESS(p->page_size >= 0 && p->page_count >= 0 && (p->page_size > 0) == (p->page_count > 0),
                    "page_size is %lld and page_count %lld; both must be positive, or both 0", (long long)p->page_size,
                    (long long)p->page_count);

@@ -3,6 +3,7 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "base/philox.h"
 #include "base/text.h"
 #include "core/problem.h"
 #include "core/rows.h"
@@ -141,8 +142,8 @@ static heed_status read_scale(parser *p, const char *token, const char *value) {
 
 static heed_status read_dropout(parser *p, const char *token, const char *value) {
     double *dropout = &p->line->problem.dropout;
-    if (value == NULL || !text_to_double(value, dropout) || *dropout < 0 || *dropout >= 1)
-        return wrong(p, token, "dropout:P, 0 <= P < 1");
+    if (value == NULL || !text_to_double(value, dropout) || !philox_can_drop(*dropout))
+        return wrong(p, token, "dropout:P, 0 <= P <= 1 - 2^-32");
     return HEED_OK;
 }
 
