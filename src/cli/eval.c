@@ -21,7 +21,7 @@ static const option options[] = {
     {.name = "--tokenizer", .kind = OPTION_TEXT, .offset = offsetof(train_options, tokenizer), .standard_words = "the model's",
      .group = "", .help = "a folder, when the model brings none"},
     {.name = "--dataset", .kind = OPTION_TEXT, .offset = offsetof(train_options, dataset), .standard = "demo", .group = "",
-     .help = "a .txt or .jsonl file, or demo: the documents that training on demo holds out"},
+     .help = "a .txt, .jsonl, .csv, .tsv or .bin file, or demo: the documents that training on demo holds out"},
     {.name = "--max_length", .kind = OPTION_INT, .offset = offsetof(train_options, max_length), .standard = "128", .least = 2,
      .most = COUNT_MOST, .group = "", .help = "tokens a row"},
     {.name = "--batch_size", .kind = OPTION_INT, .offset = offsetof(train_options, batch_size), .standard = "8", .least = 1,

@@ -30,7 +30,7 @@ static const option options[] = {
      .help = "what the loss is over; sft and rl are not built yet"},
     {.name = "--dataset", .kind = OPTION_TEXT, .offset = offsetof(train_options, dataset), .standard = "demo",
      .group = "Model and data",
-     .help = "a .txt or .jsonl file, or demo: a generated language whose best possible loss is known"},
+     .help = "a .txt, .jsonl, .csv, .tsv or .bin file, or demo: a generated language whose best possible loss is known"},
     {.name = "--dataset_config", .kind = OPTION_TEXT, .offset = offsetof(train_options, later_text), .group = "Model and data",
      .help = "part of a data set", .later = not_built},
     {.name = "--datasets", .kind = OPTION_TEXT, .offset = offsetof(train_options, later_text), .group = "Model and data",

@@ -1,34 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files are read as a whole, in one pass; each document is encoded as soon as its end is found. Progress is linear in the
-// file's size whatever the lengths of its lines.
-#include "io/dataset.h"
+// file's size whatever the lengths of its lines. What a document is, each format's file says.
+#include "io/dataset_builder.h"
 
 #include "io/demo.h"
 #include "io/file.h"
-#include "io/json.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DEMO_STREAMS 0x64656d6f00000000u    // "demo": apart from what else draws from the same seed
 
-typedef struct {
-    const tokenizer *tokens;
-    const char *path;
-    id_list ids;
-    int64_t *start, *bytes;
-    double *nats;             // only when has_nats
-    bool has_nats;
-    int64_t documents, room;
-} builder;
-
 static heed_status no_memory(heed_error *error, const char *path) {
     return error_set(error, HEED_NO_MEMORY, "no memory for the documents of %s", file_shown(path));
 }
 
-static heed_status make_room(builder *b, heed_error *error) {
+static heed_status make_room(dataset_builder *b, heed_error *error) {
     if (b->documents + 2 <= b->room) return HEED_OK;
     const size_t room = (size_t)b->room * 2 + 1024;
     int64_t *start = realloc(b->start, room * sizeof *start);
@@ -43,18 +31,29 @@ static heed_status make_room(builder *b, heed_error *error) {
     return HEED_OK;
 }
 
-static heed_status add_document(builder *b, const char *text, size_t n, double nats, heed_error *error) {
-    heed_status status = make_room(b, error);
-    if (status == HEED_OK) status = tokenizer_encode(b->tokens, text, n, &b->ids, error);
-    if (status == HEED_OK) status = id_list_add(&b->ids, tokenizer_eos(b->tokens), error);
+// What follows the ids of a document, wherever they came from.
+static heed_status end_document(dataset_builder *b, int64_t bytes, double nats, heed_error *error) {
+    const heed_status status = id_list_add(&b->ids, tokenizer_eos(b->tokens), error);
     if (status != HEED_OK) return status;
-    b->bytes[b->documents] = (int64_t)n;
+    b->bytes[b->documents] = bytes;
     if (b->has_nats) b->nats[b->documents] = nats;
     b->start[++b->documents] = b->ids.count;
     return HEED_OK;
 }
 
-static void drop(builder *b) {
+heed_status dataset_add(dataset_builder *b, const char *text, size_t n, double nats, heed_error *error) {
+    heed_status status = make_room(b, error);
+    if (status == HEED_OK) status = tokenizer_encode(b->tokens, text, n, &b->ids, error);
+    return status == HEED_OK ? end_document(b, (int64_t)n, nats, error) : status;
+}
+
+heed_status dataset_add_ids(dataset_builder *b, const int32_t *id, int64_t n, int64_t bytes, heed_error *error) {
+    heed_status status = make_room(b, error);
+    for (int64_t i = 0; status == HEED_OK && i < n; i++) status = id_list_add(&b->ids, id[i], error);
+    return status == HEED_OK ? end_document(b, bytes, NAN, error) : status;
+}
+
+static void drop(dataset_builder *b) {
     free(b->ids.id);
     free(b->start);
     free(b->bytes);
@@ -72,7 +71,7 @@ static void sum_up(dataset *d) {
     d->floor = d->document_nats != NULL ? nats / (double)d->tokens : NAN;
 }
 
-static void finish(dataset *d, const builder *b, const char *name) {
+static void finish(dataset *d, const dataset_builder *b, const char *name) {
     *d = (dataset){.id = b->ids.id, .start = b->start, .document_bytes = b->bytes, .document_nats = b->nats,
                    .documents = b->documents, .first_nats = NAN};
     const size_t n = strlen(name), kept = n < DATASET_NAME ? n : DATASET_NAME - 1;
@@ -80,115 +79,78 @@ static void finish(dataset *d, const builder *b, const char *name) {
     sum_up(d);
 }
 
-// ---- .txt ---------------------------------------------------------------------------------------------------------
+// ---- files --------------------------------------------------------------------------------------------------------
 
-static bool is_blank(const char *text, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (text[i] != ' ' && (text[i] < '\t' || text[i] > '\r')) return false;
-    return true;
+static const struct { const char *ending; dataset_reader *read; } formats[] = {
+    {".txt", dataset_read_text}, {".jsonl", dataset_read_records}, {".json", dataset_read_records}, {".csv", dataset_read_csv},
+    {".tsv", dataset_read_tsv}, {".bin", dataset_read_ids},
+};
+
+static bool ends_in(const char *path, const char *ending) {
+    const size_t n = strlen(path), length = strlen(ending);
+    return n > length && strcmp(path + n - length, ending) == 0;
 }
 
-static size_t skip_mark(const char *text, size_t n) { return n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; }
+static dataset_reader *find_reader(const char *path) {
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (ends_in(path, formats[i].ending)) return formats[i].read;
+    return NULL;
+}
 
-// Lines are moved to the document's start without their CR, which never makes text longer, so that it is built in place.
-static heed_status read_text(builder *b, char *text, size_t n, heed_error *error) {
+bool dataset_readable(const char *path) { return find_reader(path) != NULL; }
+
+static heed_status refuse_ending(const char *path, heed_error *error) {
+    if (ends_in(path, ".parquet"))
+        return error_set(error, HEED_REFUSED, "%s: .parquet is not built yet; convert it: python3 -c \"import pandas; pandas."
+                         "read_parquet('FILE').to_json('FILE.jsonl', orient='records', lines=True)\"", file_shown(path));
+    return error_set(error, HEED_REFUSED, "%s: a data set must end in .txt, .jsonl, .json, .csv, .tsv or .bin, be in the "
+                     "Hugging Face cache, or be the word demo", file_shown(path));
+}
+
+static heed_status add_bytes(dataset_builder *b, const char *path, char *bytes, size_t n, heed_error *error) {
+    dataset_reader *read = find_reader(path);
+    if (read == NULL) return refuse_ending(path, error);
+    b->path = path;
+    const int64_t before = b->documents;
+    const heed_status status = read(b, bytes, n, error);
+    if (status != HEED_OK || b->documents > before) return status;
+    return error_set(error, HEED_INVALID, "%s holds no document: it has %zu bytes, none of them text", file_shown(path), n);
+}
+
+static const char *last_part(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+heed_status dataset_parse(dataset *d, const char *name, char *bytes, size_t n, const tokenizer *tokens, heed_error *error) {
+    *d = (dataset){0};
+    dataset_builder b = {.tokens = tokens};
+    const heed_status status = add_bytes(&b, name, bytes, n, error);
+    if (status == HEED_OK) finish(d, &b, last_part(name));
+    else drop(&b);
+    return status;
+}
+
+heed_status dataset_read_files(dataset *d, const char *name, const char *const *paths, int64_t count, const tokenizer *tokens,
+                               heed_error *error) {
+    *d = (dataset){0};
+    dataset_builder b = {.tokens = tokens};
     heed_status status = HEED_OK;
-    size_t at = skip_mark(text, n), document = at, length = 0;
-    while (at < n && status == HEED_OK) {
-        const char *end = memchr(text + at, '\n', n - at);
-        const size_t whole = end == NULL ? n - at : (size_t)(end - text) - at, next = at + whole + (end != NULL);
-        if (is_blank(text + at, whole)) {
-            if (length > 0) status = add_document(b, text + document, length, NAN, error);
-            document = next;
-            length = 0;
-        } else {
-            const size_t kept = whole - (end != NULL && text[at + whole - 1] == '\r');
-            if (length > 0) text[document + length++] = '\n';
-            memmove(text + document + length, text + at, kept);
-            length += kept;
-        }
-        at = next;
+    for (int64_t i = 0; status == HEED_OK && i < count; i++) {
+        char *bytes = NULL;
+        size_t n = 0;
+        status = dataset_readable(paths[i]) ? file_read(&bytes, &n, paths[i], (size_t)PTRDIFF_MAX / 4, error)
+            : refuse_ending(paths[i], error);
+        if (status == HEED_OK) status = add_bytes(&b, paths[i], bytes, n, error);
+        free(bytes);
     }
-    if (length > 0 && status == HEED_OK) status = add_document(b, text + document, length, NAN, error);
+    if (status == HEED_OK) finish(d, &b, name);
+    else drop(&b);
     return status;
-}
-
-// ---- .jsonl -------------------------------------------------------------------------------------------------------
-
-static heed_status add_record(builder *b, const char *line, size_t n, size_t number, heed_error *error) {
-    json_t *record;
-    heed_status status = json_line_parse(&record, line, n, b->path, number, error);
-    if (status != HEED_OK) return status;
-    const json_t *text = json_object_get(record, "text");
-    if (text == NULL && json_object_get(record, "prompt") != NULL)
-        status = error_set(error, HEED_REFUSED, "%s, line %zu: prompt and answer records are not built yet; \"text\" is",
-                           file_shown(b->path),
-                           number);
-    else if (!json_is_string(text))
-        status = error_set(error, HEED_INVALID, "%s, line %zu: \"text\" %s; a text is needed", file_shown(b->path), number,
-                           text == NULL ? "is missing" : "is not a text");
-    else status = add_document(b, json_string_value(text), json_string_length(text), NAN, error);
-    json_decref(record);
-    return status;
-}
-
-static heed_status read_records(builder *b, const char *text, size_t n, heed_error *error) {
-    size_t number = 1;
-    for (size_t at = skip_mark(text, n); at < n; number++) {
-        const char *end = memchr(text + at, '\n', n - at);
-        const size_t length = end == NULL ? n - at : (size_t)(end - text) - at;
-        if (!is_blank(text + at, length)) {
-            const heed_status status = add_record(b, text + at, length, number, error);
-            if (status != HEED_OK) return status;
-        }
-        at += length + 1;
-    }
-    return HEED_OK;
-}
-
-// ---- the doors ----------------------------------------------------------------------------------------------------
-
-typedef enum { ENDING_UNKNOWN, ENDING_LATER, ENDING_TXT, ENDING_JSONL } ending;
-
-static ending find_ending(const char *path, const char **text) {
-    static const struct { const char *text; ending kind; } endings[] = {
-        {".txt", ENDING_TXT}, {".jsonl", ENDING_JSONL}, {".csv", ENDING_LATER}, {".tsv", ENDING_LATER}, {".bin", ENDING_LATER},
-        {".parquet", ENDING_LATER},
-    };
-    const size_t n = strlen(path);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        const size_t length = strlen(endings[i].text);
-        *text = endings[i].text;
-        if (n > length && strcmp(path + n - length, endings[i].text) == 0) return endings[i].kind;
-    }
-    return ENDING_UNKNOWN;
 }
 
 heed_status dataset_read(dataset *d, const char *path, const tokenizer *tokens, heed_error *error) {
-    *d = (dataset){0};
-    const char *text_of_ending;
-    const ending kind = find_ending(path, &text_of_ending);
-    if (kind == ENDING_LATER)
-        return error_set(error, HEED_REFUSED, "%s: %s data sets are not built yet; .txt and .jsonl are", file_shown(path),
-                         text_of_ending);
-    if (kind == ENDING_UNKNOWN)
-        return error_set(error, HEED_REFUSED, "%s: a data set must end in .txt or .jsonl, or be the word demo", file_shown(path));
-    char *text;
-    size_t n;
-    heed_status status = file_read(&text, &n, path, (size_t)PTRDIFF_MAX / 4, error);
-    if (status != HEED_OK) return status;
-    builder b = {.tokens = tokens, .path = path};
-    status = kind == ENDING_TXT ? read_text(&b, text, n, error) : read_records(&b, text, n, error);
-    free(text);
-    if (status == HEED_OK && b.documents == 0)
-        status = error_set(error, HEED_INVALID, "%s holds no document: it has %zu bytes, none of them text", file_shown(path), n);
-    if (status != HEED_OK) {
-        drop(&b);
-        return status;
-    }
-    const char *slash = strrchr(path, '/');
-    finish(d, &b, slash == NULL ? path : slash + 1);
-    return HEED_OK;
+    return dataset_read_files(d, last_part(path), &path, 1, tokens, error);
 }
 
 heed_status dataset_demo(dataset *d, const tokenizer *tokens, uint64_t seed, int64_t documents, heed_error *error) {
@@ -196,13 +158,13 @@ heed_status dataset_demo(dataset *d, const tokenizer *tokens, uint64_t seed, int
     if (documents < 1 || documents > INT32_MAX)
         return error_set(error, HEED_INVALID, "%lld documents of the demo language; from 1 to %d are allowed",
                          (long long)documents, INT32_MAX);
-    builder b = {.tokens = tokens, .path = "demo", .has_nats = true};
+    dataset_builder b = {.tokens = tokens, .path = "demo", .has_nats = true};
     heed_status status = HEED_OK;
     for (int64_t i = 0; i < documents && status == HEED_OK; i++) {
         random_stream stream = random_of(seed, DEMO_STREAMS + (uint64_t)i);    // one for each: independent of their number
         demo_document document;
         demo_write(&stream, &document);
-        status = add_document(&b, document.text, (size_t)document.length, document.nats, error);
+        status = dataset_add(&b, document.text, (size_t)document.length, document.nats, error);
     }
     if (status == HEED_OK) finish(d, &b, "demo");
     else drop(&b);

@@ -4,7 +4,14 @@
 //         by "\n", the last without; CR LF counts as one newline, and a byte order mark at the start of the file is dropped. Any
 //         other byte, zero and invalid UTF-8 included, is kept.
 // .jsonl  one per line, the value of "text" (which may be empty); blank lines are skipped, other keys are ignored. A line that is
-//         no JSON object, or not UTF-8, is an error.
+//         no JSON object, or not UTF-8, is an error. A .json file is read the same way.
+// .csv    one per record, the field of the column "text" (which may be empty). The first record names the columns; others are
+//         ignored; every record has as many fields. A field that begins with a quote ends at the next single one, and holds
+//         separators, line ends and, written twice, quotes; in any other field a quote is an ordinary character. CR LF, LF and CR
+//         end a record, a byte order mark is dropped, empty lines are skipped, and every other byte is kept (RFC 4180).
+// .tsv    the same with tabs for commas.
+// .bin    ids, little-endian, of two bytes each, or of four where the vocabulary has more than 65,536; EOS ends a document, and
+//         the end of the file does.
 // demo    a document of the built-in language, see demo.h.
 // Every document ends in the tokenizer's EOS.
 #pragma once
@@ -27,8 +34,14 @@ typedef struct {
     bool view;                    // id, document_bytes and document_nats belong to the data set it was split from
 } dataset;
 
-// .txt and .jsonl. Other endings: HEED_REFUSED. No document in the file: HEED_INVALID.
+// By the file's ending; another one: HEED_REFUSED. No document in the file: HEED_INVALID.
 heed_status dataset_read(dataset *, const char *path, const tokenizer *, heed_error *);
+bool dataset_readable(const char *path);    // it has one of the endings above
+
+// Several files as one data set, in their order; and one file's bytes, which are changed (bytes[n] must be 0).
+heed_status dataset_read_files(dataset *, const char *name, const char *const *paths, int64_t count, const tokenizer *,
+                               heed_error *);
+heed_status dataset_parse(dataset *, const char *name, char *bytes, size_t n, const tokenizer *, heed_error *);
 
 // `documents` documents of the demo language; equal seeds give equal documents, and the first n do not depend on how many follow.
 heed_status dataset_demo(dataset *, const tokenizer *, uint64_t seed, int64_t documents, heed_error *);

@@ -77,13 +77,91 @@ static void test_records(void) {
           e.text);
 }
 
+static const struct { const char *name, *text, *shown; } tables[] = {
+    {"t.csv", "text\none\n\"two, \"\"2\"\"\nlines\"\n\n\"\"\n", "|one|two, \"2\"\nlines||"},
+    {"t.csv", "\xef\xbb\xbf" "id,text,x\r\n1,one,\r\n2,\"t\r\nwo\",\"3\"", "|one|t\r\nwo|"},
+    {"t.csv", "\r\n\n\"text\",a\rx,y\r\"p\rq\",z\r", "|x|p\rq|"},
+    {"t.csv", "text\n a \"quoted\" word \n", "| a \"quoted\" word |"},
+    {"t.csv", "a,text\n1,\n,2", "||2|"},
+    {"t.tsv", "text\tn\none, \"two\"\t1\n\"tab\there\"\t2\n", "|one, \"two\"|tab\there|"},
+    {"t.csv", "text\n\xff\xfe\n", "|\xff\xfe|"},
+};
+
+static const struct { const char *name, *text, *words; } bad_tables[] = {
+    {"b.csv", "text\na\n\"b\n\nc", "line 3, column 1|never closed"},
+    {"b.csv", "x,text\n1,\"a\nb\"c\n", "line 3, column 3|comma"},
+    {"b.tsv", "x\ttext\n1\t\"a\" \n", "line 2, column 6|a tab"},
+    {"b.csv", "text,n\n1,2\n\"a\nb\",2\n1,2,3\n", "line 5|3 fields|2 columns"},
+    {"b.csv", "text,n\nonly\n", "line 2|1 fields"},
+    {"b.csv", "text,text\na,b\n", "line 1|two columns"},
+    {"b.csv", "a,b,Text\n1,2,3\n", "line 1|a, b, Text"},
+    {"b.csv", "text\n", "no document"},
+    {"b.csv", "", "no document"},
+    {"b.csv", "\n\n", "no document"},
+};
+
+static void test_tables(void) {
+    heed_error e;
+    dataset d;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        CHECK(dataset_read(&d, place_put_text(tables[i].name, tables[i].text), bytes, &e) == HEED_OK, "table %zu: %s", i, e.text);
+        char *shown = show(&d);
+        CHECK(strcmp(shown, tables[i].shown) == 0, "table %zu: %s", i, shown);
+        free(shown);
+        dataset_free(&d);
+    }
+    for (size_t i = 0; i < sizeof bad_tables / sizeof *bad_tables; i++)
+        CHECK(dataset_read(&d, place_put_text(bad_tables[i].name, bad_tables[i].text), bytes, &e) == HEED_INVALID &&
+              place_says(&e, bad_tables[i].words), "%s", e.text);
+    CHECK(dataset_read(&d, place_put_text("p.csv", "prompt,answer\na,b\n"), bytes, &e) == HEED_REFUSED &&
+          place_says(&e, "not built yet"), "%s", e.text);
+    CHECK(dataset_read(&d, place_put("z.csv", "text\na\0b\n", 9), bytes, &e) == HEED_OK && d.bytes == 3 && d.id[1] == 0,
+          "a zero byte in a table");
+    dataset_free(&d);
+}
+
+// Ids of the byte tokenizer, EOS being 256.
+static void test_ids(void) {
+    heed_error e;
+    dataset d;
+    CHECK(dataset_read(&d, place_put("i.bin", "a\0b\0\0\1c\0\0\1\0\1d\0", 14), bytes, &e) == HEED_OK, "%s", e.text);
+    char *shown = show(&d);
+    CHECK(strcmp(shown, "|ab|c||d|") == 0, "%s", shown);
+    free(shown);
+    dataset_free(&d);
+    static const struct { const char *bytes; size_t n; const char *words; } bad[] = {
+        {"a\0b", 3, "i.bin|3 bytes|2 bytes each"}, {"a\0\1\1", 4, "byte 2 is 257|0 to 256"}, {"", 0, "no document"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(dataset_read(&d, place_put("i.bin", bad[i].bytes, bad[i].n), bytes, &e) == HEED_INVALID &&
+              place_says(&e, bad[i].words), "%s", e.text);
+    char header[1026] = {0};
+    memcpy(header, "\x88\xd8\x34\x01", 4);    // 20240520
+    CHECK(dataset_read(&d, place_put("i.bin", header, sizeof header), bytes, &e) == HEED_REFUSED && place_says(&e, "llm.c|tail"),
+          "%s", e.text);
+}
+
+// What a fuzzer calls: the same from memory; and several files as one.
+static void test_memory_and_files(void) {
+    heed_error e;
+    dataset d;
+    char text[] = "text\none\n";
+    CHECK(dataset_parse(&d, "m.csv", text, sizeof text - 1, bytes, &e) == HEED_OK && d.documents == 1 && d.bytes == 3, "%s",
+          e.text);
+    dataset_free(&d);
+    const char *const paths[] = {place_put_text("1.txt", "one\n\ntwo"), place_put_text("2.csv", "text\nthree\n")};
+    CHECK(dataset_read_files(&d, "both", paths, 2, bytes, &e) == HEED_OK, "%s", e.text);
+    char *shown = show(&d);
+    CHECK(strcmp(shown, "|one|two|three|") == 0 && strcmp(d.name, "both") == 0, "%s", shown);
+    free(shown);
+    dataset_free(&d);
+}
+
 static void test_refusals(void) {
     heed_error e;
     dataset d;
-    static const char *const later[] = {"a.csv", "a.tsv", "a.bin", "a.parquet"};
-    for (size_t i = 0; i < 4; i++)
-        CHECK(dataset_read(&d, later[i], bytes, &e) == HEED_REFUSED && place_says(&e, "not built yet") && place_says(&e, later[i]),
-              "%s", e.text);
+    CHECK(dataset_read(&d, "a.parquet", bytes, &e) == HEED_REFUSED && place_says(&e, "a.parquet|not built yet|to_json"), "%s",
+          e.text);
     CHECK(dataset_read(&d, "a.doc", bytes, &e) == HEED_REFUSED && place_says(&e, "a.doc|.txt|.jsonl"), "%s", e.text);
     CHECK(dataset_read(&d, place_path("none.txt"), bytes, &e) == HEED_INVALID && place_says(&e, "none.txt"), "%s", e.text);
     CHECK(dataset_read(&d, place_put("e.txt", "", 0), bytes, &e) == HEED_INVALID && place_says(&e, "e.txt|no document"), "%s",
@@ -163,6 +241,9 @@ int main(void) {
     CHECK(tokenizer_create_bytes(&bytes, &e) == HEED_OK, "%s", e.text);
     test_text();
     test_records();
+    test_tables();
+    test_ids();
+    test_memory_and_files();
     test_refusals();
     test_demo_and_split();
     test_large();

@@ -5,8 +5,10 @@
 //   decode WHAT FILE        the bytes of the ids in FILE
 //   save WHAT FOLDER        the tokenizer's files
 //   demo SEED COUNT         documents of the demo language: -log p, a tab, the text, one a line
+//   documents WHAT FILE     a data set's documents, each as n bytes, a newline (a table's texts, say)
 //   copy FILE OUT           a safetensors file, read and written again
 //   names FILE              its tensors: name, dtype, shape
+#include "io/dataset.h"
 #include "io/demo.h"
 #include "io/file.h"
 #include "io/safetensors.h"
@@ -60,12 +62,30 @@ static heed_status decode(const tokenizer *t, const char *text, heed_error *e) {
     return status;
 }
 
+// "N BYTES\n" for each document.
+static heed_status documents(const tokenizer *t, const char *path, heed_error *e) {
+    dataset d;
+    heed_status status = dataset_read(&d, path, t, e);
+    text_string text = {0};
+    for (int64_t i = 0; status == HEED_OK && i < d.documents; i++) {
+        text.length = 0;
+        status = tokenizer_decode(t, d.id + d.start[i], d.start[i + 1] - d.start[i] - 1, &text, e);
+        printf("%zu ", text.length);
+        if (text.length > 0) fwrite(text.text, 1, text.length, stdout);
+        putchar('\n');
+    }
+    free(text.text);
+    dataset_free(&d);
+    return status;
+}
+
 static int run_tokenizer(const char *verb, const char *what, const char *path) {
     heed_error e;
     tokenizer *t;
     if (open_tokenizer(&t, what, &e) != HEED_OK) return fail(&e);
     heed_status status;
     if (strcmp(verb, "save") == 0) status = tokenizer_save(t, path, &e);
+    else if (strcmp(verb, "documents") == 0) status = documents(t, path, &e);
     else {
         char *text;
         size_t n;
