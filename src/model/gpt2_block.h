@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// GPT-2's recipe, in one place for training, evaluation and generation. With x the residual stream, block l is
+//     mid = x + proj(attention(qkv(norm_1(x))))
+//     x'  = mid + mlp_out(gelu(mlp_in(norm_2(mid))))
+// The last sum is left to whoever reads x': the next block's first norm, or the final one. What lies between the blocks
+// is mid and the branch that is still to be added.
+#pragma once
+
+#include "model/gpt2_memory.h"
+#include "model/gpt2_search.h"
+#include "model/model_state.h"
+#include "nn/norm.h"
+
+// The attention step, the one operation in which tokens meet. Forward: kept.qkv to kept.att and kept.lse. Backward, of the
+// same kept: datt (tokens, width) to dqkv (tokens, 3 * width), all of it; NULL where no gradient is asked for.
+typedef struct {
+    void *context;
+    heed_status (*forward)(void *context, int64_t layer, const gpt2_kept *, heed_error *);
+    heed_status (*backward)(void *context, int64_t layer, const gpt2_kept *, const float *datt, float *dqkv, heed_error *);
+} gpt2_attention;
+
+typedef struct {
+    const model *model;
+    int64_t tokens;
+    gpt2_attention attention;
+    gpt2_search search;           // {0}: none
+    gpt2_memory *memory;
+} gpt2_work;
+
+// Which memory block `layer` keeps its activations in.
+static inline gpt2_kept *gpt2_kept_of(const gpt2_work *w, int64_t layer) {
+    return &w->memory->kept[w->memory->n_kept == 1 ? 0 : layer];
+}
+
+layer_norm gpt2_norm(const model *, const parameter *weight);    // the bias follows its weight
+
+// Embedding, all blocks, final norm: memory.normed is what the head reads. HEED_OK also when the search has ended.
+heed_status gpt2_forward(const gpt2_work *, const int32_t *id, const int32_t *position, heed_error *);
+
+// One block. before: mid of the block before it, whose branch is in memory.branch; NULL: kept.x holds the block's input.
+heed_status gpt2_block_forward(const gpt2_work *, int64_t layer, const float *before, const gpt2_kept *, heed_error *);
+// From memory.dx, the gradient of the block's result, to memory.dx, that of its input; adds to the parameters' gradients,
+// or writes them where model.fresh.
+heed_status gpt2_block_backward(const gpt2_work *, int64_t layer, const gpt2_kept *, heed_error *);

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/gpt2_memory.h"
+
+#include "base/memory.h"
+#include "nn/loss.h"
+#include "nn/norm.h"
+
+typedef struct { char *at; size_t used; } cutter;
+
+static void *cut(cutter *c, size_t bytes) {
+    void *p = c->at == NULL ? NULL : c->at + c->used;
+    c->used = size_add(c->used, size_align(bytes));
+    return p;
+}
+
+static float *cut_floats(cutter *c, int64_t a, int64_t b) {
+    return cut(c, size_mul(size_mul((size_t)a, (size_t)b), sizeof(float)));
+}
+
+static void cut_kept(cutter *c, const model_config *config, int64_t T, gpt2_kept *b) {
+    const int64_t C = config->width;
+    b->x = cut_floats(c, T, C), b->norm1 = cut_floats(c, T, C), b->qkv = cut_floats(c, T, 3 * C);
+    b->att = cut_floats(c, T, C), b->lse = cut_floats(c, T, config->heads);
+    b->mid = cut_floats(c, T, C), b->norm2 = cut_floats(c, T, C), b->fc = cut_floats(c, T, config->inner);
+    b->mean1 = cut_floats(c, T, 1), b->rstd1 = cut_floats(c, T, 1);
+    b->mean2 = cut_floats(c, T, 1), b->rstd2 = cut_floats(c, T, 1);
+}
+
+size_t gpt2_memory_lay_out(gpt2_memory *m, const model_config *config, const gpt2_memory_size *size, void *at) {
+    const int64_t T = size->tokens, C = config->width, I = config->inner;
+    cutter c = {at, 0};
+    for (int64_t i = 0; i < m->n_kept; i++) cut_kept(&c, config, T, &m->kept[i]);
+    m->x_last = cut_floats(&c, T, C), m->normed = cut_floats(&c, T, C);
+    m->mean = cut_floats(&c, T, 1), m->rstd = cut_floats(&c, T, 1);
+    m->branch = cut_floats(&c, T, C);
+    m->dx = size->gradient ? cut_floats(&c, T, C) : NULL;
+    const size_t before = c.used;
+    m->head_scratch = cut(&c, size->loss ? head_loss_scratch_bytes(T, C, config->vocabulary) : 0);
+    const size_t head_end = c.used;
+    c.used = before;
+    m->gelu = cut_floats(&c, T, I);
+    m->wide = size->gradient ? cut_floats(&c, T, int64_max(I, 3 * C)) : NULL;
+    m->workspace = cut(&c, size->workspace_bytes);
+    m->norm_scratch = cut(&c, layer_norm_scratch_bytes(T, C));
+    return c.used > head_end ? c.used : head_end;
+}
