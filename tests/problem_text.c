@@ -22,7 +22,8 @@ static void check_round_trip(const char *text) {
               a.channels == b.channels && a.value_channels == b.value_channels && a.dtype == b.dtype && a.kv_dtype == b.kv_dtype &&
               a.pass == b.pass && a.with == b.with && a.align == b.align && a.offset == b.offset && a.empty_row == b.empty_row &&
               a.scale == b.scale && a.page_size == b.page_size && a.ragged == b.ragged && a.bias_axes == b.bias_axes &&
-              a.mask_axes == b.mask_axes && a.q.head == b.q.head && a.v.token == b.v.token && a.dropout == b.dropout,
+              a.mask_axes == b.mask_axes && a.q.head == b.q.head && a.v.token == b.v.token && a.dropout == b.dropout &&
+                  a.bias_dtype == b.bias_dtype,
           "'%s' and '%s' are different problems", text, printed);
     for (int i = 0; i < HEED_EDITS; i++)
         CHECK(a.mask[i].kind == b.mask[i].kind && a.mask[i].i[0] == b.mask[i].i[0] && a.mask[i].i[1] == b.mask[i].i[1] &&
@@ -75,8 +76,11 @@ static const struct { const char *text, *names;
     {"b1 h1 q4 d8 bias:b,", "bias:b,"},
     {"b1 h1 q4 d8 bias:", "bias:"},
     {"b1 h1 q4 d8 bias-first", "BIAS_FIRST"},
+    {"b1 h1 q4 d8 bias bias-type:int8", "bias-type:int8"},
+    {"b1 h1 q4 d8 bias-type:f16", "no bias"},
     {"b1 h1 q4 d8 pad:up", "pad:up"},
     {"b1 h1 q4 d8 dropout:1", "dropout:1"},
+    {"b1 h1 q4 d8 dropout:0.9999999999", "2^-32"},
     {"b1 h1 q4 d8 dropout:-1", "dropout"},
     {"b1 h1 q4 d8 paged:0", "paged:0"},
     {"b1 h1 q4 d8 preset:trch", "torch"},
@@ -109,6 +113,7 @@ int main(void) {
                                         "b1 h1 q4 d8 preset:mps_pre28 causal pad:left",
                                         "b1 h1 q4 d8 offset:bottom preset:torch",
                                         "b0 h1 q0 d1",
+                                        "b1 h1 q4 d8 f16 kv:bf16 bias-type:f16 bias:q,k",
                                         "b1 h1 q4 d8 bias:h,k bf16 scale:-0.333333333333333"};
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++) check_round_trip(valid[i]);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) check_wrong(wrong[i].text, wrong[i].names);

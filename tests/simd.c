@@ -98,27 +98,37 @@ static void test_functions(const char *isa, const simd_probe *p, const simd_prob
     }
 }
 
+// The first n lanes of a 16-bit type.
+static void test_half_first_n(const char *isa, const simd_probe *p, heed_dtype type, const simd_half *h) {
+    random_stream stream = random_of(7, 2);
+    for (int n = 0; n <= p->lanes; n++) {
+        float x[LANES], y[LANES];
+        uint16_t half[LANES], to[LANES + 1];
+        for (int i = 0; i < LANES; i++) x[i] = draw(&stream), dtype_store(type, half, i, x[i]);
+        h->load_n(half, n, y);
+        for (int i = 0; i < p->lanes; i++) {
+            CHECK(same(y[i], i < n ? dtype_load(type, half, i) : 0.0f), "%s load_n of %s %d: lane %d", isa, dtype_name(type), n, i);
+        }
+        for (int i = 0; i <= LANES; i++) to[i] = 0x4321;
+        h->store_n(to, x, n);
+        for (int i = 0; i <= LANES; i++) {
+            CHECK(to[i] == (i < n ? half[i] : 0x4321), "%s store_n of %s %d: place %d", isa, dtype_name(type), n, i);
+        }
+    }
+}
+
 static void test_first_n(const char *isa, const simd_probe *p) {
     random_stream stream = random_of(7, 2);
     for (int n = 0; n <= p->lanes; n++) {
         float x[LANES], y[LANES], to[LANES + 1];
-        uint16_t half[LANES], half_to[LANES + 1];
-        for (int i = 0; i < LANES; i++) x[i] = draw(&stream), half[i] = bf16_of_f32(x[i]);
+        for (int i = 0; i < LANES; i++) x[i] = draw(&stream);
         p->load_n(x, n, y);
         for (int i = 0; i < p->lanes; i++) CHECK(same(y[i], i < n ? x[i] : 0.0f), "%s v_load_n %d: lane %d", isa, n, i);
-        p->load_bf16_n(half, n, y);
-        for (int i = 0; i < p->lanes; i++) {
-            CHECK(same(y[i], i < n ? bf16_to_f32(half[i]) : 0.0f), "%s v_load_bf16_n %d: lane %d", isa, n, i);
-        }
         p->first(n, y);
         for (int i = 0; i < p->lanes; i++) CHECK(y[i] == (i < n ? 1.0f : 0.0f), "%s v_first %d: lane %d", isa, n, i);
-        for (int i = 0; i <= LANES; i++) to[i] = 1234.5f, half_to[i] = 0x4321;
+        for (int i = 0; i <= LANES; i++) to[i] = 1234.5f;
         p->store_n(to, x, n);
-        p->store_bf16_n(half_to, x, n);
-        for (int i = 0; i <= LANES; i++) {
-            CHECK(same(to[i], i < n ? x[i] : 1234.5f), "%s v_store_n %d: place %d", isa, n, i);
-            CHECK(half_to[i] == (i < n ? half[i] : 0x4321), "%s v_store_bf16_n %d: place %d", isa, n, i);
-        }
+        for (int i = 0; i <= LANES; i++) CHECK(same(to[i], i < n ? x[i] : 1234.5f), "%s v_store_n %d: place %d", isa, n, i);
     }
     float y[LANES];
     p->first(-3, y);
@@ -127,22 +137,28 @@ static void test_first_n(const char *isa, const simd_probe *p) {
     CHECK(y[p->lanes - 1] == 1, "%s v_first of a large count", isa);
 }
 
-// Every one of the 65536 values, and the halves between them.
-static void test_bf16(const char *isa, const simd_probe *p) {
-    long wrong = 0;
+// Every one of the 65536 values, loaded to the same bits as base/dtype.h does, NaN included; and stored: every value of the
+// upper half of an f32 with lower halves that lie below, on and above the middle between two values of either type.
+static void test_half(const char *isa, const simd_probe *p, heed_dtype type, const simd_half *h) {
+    static const uint32_t below[] = {0, 0x0fff, 0x1000, 0x1001, 0x3000, 0x7fff, 0x8000, 0x8001, 0xf000, 0xffff};
+    long wrong_loads = 0, wrong_stores = 0;
     for (uint32_t bits = 0; bits < 65536; bits++) {
-        for (uint32_t low = 0; low < 4; low++) {
-            static const uint32_t below[] = {0, 0x7fff, 0x8000, 0x8001};
-            float x[LANES], y[LANES];
-            uint16_t from[LANES], to[LANES];
-            for (int i = 0; i < LANES; i++) x[i] = float_of_bits(bits << 16 | below[low]), from[i] = (uint16_t)bits;
-            p->store_bf16(to, x);
-            p->load_bf16(from, y);
-            const int last = p->lanes - 1;
-            wrong += to[0] != bf16_of_f32(x[0]) || to[last] != to[0] || float_bits(y[last]) != bits << 16;
+        float y[LANES];
+        uint16_t from[LANES], to[LANES];
+        for (int i = 0; i < LANES; i++) from[i] = (uint16_t)bits;
+        h->load(from, y);
+        for (int i = 0; i < p->lanes; i++) wrong_loads += float_bits(y[i]) != float_bits(dtype_load(type, from, i));
+        for (size_t low = 0; low < sizeof below / sizeof *below; low++) {
+            float x[LANES];
+            uint16_t right;
+            for (int i = 0; i < LANES; i++) x[i] = float_of_bits(bits << 16 | below[low]);
+            h->store(to, x);
+            dtype_store(type, &right, 0, x[0]);
+            wrong_stores += to[0] != right || to[p->lanes - 1] != right;
         }
     }
-    CHECK(wrong == 0, "%s bf16: %ld values", isa, wrong);
+    CHECK(wrong_loads == 0 && wrong_stores == 0, "%s %s: %ld loads, %ld stores are wrong", isa, dtype_name(type), wrong_loads,
+          wrong_stores);
 }
 
 static void test_lanes(const char *isa, const simd_probe *p) {
@@ -185,7 +201,10 @@ int main(void) {
         if (table == NULL) { SKIP("instruction set %s: not on this CPU", name); continue; }
         test_functions(name, probes[i], probes[0]);
         test_first_n(name, probes[i]);
-        test_bf16(name, probes[i]);
+        test_half_first_n(name, probes[i], HEED_BF16, &probes[i]->bf16);
+        test_half_first_n(name, probes[i], HEED_F16, &probes[i]->f16);
+        test_half(name, probes[i], HEED_BF16, &probes[i]->bf16);
+        test_half(name, probes[i], HEED_F16, &probes[i]->f16);
         test_lanes(name, probes[i]);
     }
     return test_end();

@@ -9,6 +9,7 @@ uint32_t cpu_features(void) {
     uint32_t found = 0;
     if (__builtin_cpu_supports("avx2")) found |= CPU_AVX2;
     if (__builtin_cpu_supports("fma")) found |= CPU_FMA;
+    if (__builtin_cpu_supports("f16c")) found |= CPU_F16C;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl")) found |= CPU_AVX512;
     return found;

@@ -177,7 +177,10 @@ static int outputs_of(const drawn *d, output o[4]) {
     return n;
 }
 
-// max |a - b| over a thousandth of max |a| (bf16: a fortieth): says garbage from right. `heed check` says right from nearly.
+// How much of max |a| two right results may differ by: a thousandth, or some three units of a type with fewer digits.
+static double allowed_share(heed_dtype type) { return type == HEED_BF16 ? 0.025 : type == HEED_F16 ? 0.003 : 1e-3; }
+
+// max |a - b| over that share of max |a|: says garbage from right. `heed check` says right from nearly.
 static double distance(heed_dtype type, const void *a, const void *b, int64_t n) {
     double most = 0, error = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -189,7 +192,7 @@ static double distance(heed_dtype type, const void *a, const void *b, int64_t n)
         const double x = fabs((double)dtype_load(type, a, i));
         if (isfinite(x)) most = fmax(most, x);
     }
-    return error == 0 ? 0 : error / (most * (type == HEED_F32 ? 1e-3 : 0.025));
+    return error == 0 ? 0 : error / (most * allowed_share(type));
 }
 
 // Every contestant against what eager leaves, on the data that is timed.

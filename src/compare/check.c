@@ -116,14 +116,17 @@ void check_end(check_case *c) {
     c->memory = NULL;
 }
 
-// One unit in the last place of the type, at magnitude x.
+// One unit in the last place of the type, at magnitude x. f16's subnormals begin where results still lie: 2^-24 apart.
 static double ulp_at(heed_dtype type, double x) {
     const int digits = type == HEED_BF16 ? 7 : type == HEED_F16 ? 10 : 23;
-    return x == 0 ? 0 : ldexp(1, ilogb(x) - digits);
+    if (x == 0) return 0;
+    return type == HEED_F16 ? fmax(0x1p-24, ldexp(1, ilogb(x) - digits)) : ldexp(1, ilogb(x) - digits);
 }
 
-static double difference(double result, double right) {
+// Beyond the type's largest number infinity is right: what is stored is rounded as IEEE says.
+static double difference(heed_dtype type, double result, double right) {
     if (isfinite(result) && isfinite(right)) return fabs(result - right);
+    if (isinf(result) && fabs(right) > dtype_most(type)) return signbit(result) == signbit(right) ? 0 : INFINITY;
     if (isnan(result) && isnan(right)) return 0;
     return result == right ? 0 : INFINITY;
 }
@@ -136,7 +139,7 @@ static check_output judge(const check_case *c, int which) {
     check_output o = {.name = names[which]};
     double e = 0, r = 0;
     for (int64_t i = 0, n = size_of(p, which); i < n; i++) {
-        const double d = difference(stored(&c->data, which, i), right[i]);
+        const double d = difference(type_of(p, which), stored(&c->data, which, i), right[i]);
         if (d > o.error) o.error = d, o.worst = i;
         if (!isfinite(right[i])) continue;
         o.most = fmax(o.most, fabs(right[i]));

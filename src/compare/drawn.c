@@ -264,12 +264,13 @@ void drawn_random_text(random_stream *r, int64_t size, char *text, size_t bytes)
     text_buffer b = {.text = text, .bytes = bytes};
     const bool documents = random_below(r, 6) == 0;
     add_sizes(r, size, documents, &b);
-    add_one_of(r, &b, "|| bf16");
+    add_one_of(r, &b, "|||| bf16| bf16| f16| f16| f16 kv:bf16| f16 kv:f32| bf16 kv:f16| kv:f16");
     add_one_of(r, &b, "||| causal| causal| causal| prefix:5| causal window:7| window:3,2| window:20,-1| causal window:64"
                       "| window:0,0| prefix:70 window:40");
     add_one_of(r, &b, "||| softcap:5| softcap:30.5");
     add_one_of(r, &b, "|||| alibi");
     add_one_of(r, &b, "|||| bias| bias:h,q,k| bias:b,k| bias:q");
+    if (strstr(text, "bias") != NULL) add_one_of(r, &b, "||| bias-type:f16| bias-type:bf16");
     if ((strstr(text, "bias") != NULL || strstr(text, "alibi") != NULL) && random_below(r, 3) == 0) text_add(&b, " bias-first");
     add_one_of(r, &b, "|||| mask| mask:b,k| mask:q,k| mask:h,q");
     add_one_of(r, &b, "||| pad:left| pad:right");

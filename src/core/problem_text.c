@@ -45,6 +45,7 @@ enum {
     SAID_ALIBI = 1 << 17,
     SAID_DOCS = 1 << 18,
     SAID_BIAS_FIRST = 1 << 19,
+    SAID_BIAS_TYPE = 1 << 20,
 };
 
 // ---- Single tokens: each reader gets the text after "name:" (NULL without one) -------------------------------------
@@ -182,14 +183,21 @@ static heed_status read_rope(parser *p, const char *token, const char *value) {
                      "'%s': rotary embeddings belong to captures and comparisons, which are not built yet", token);
 }
 
+// A type by its name, no later in the list than `last`.
+static bool type_named(const char *name, heed_dtype last, heed_dtype *type) {
+    for (heed_dtype t = HEED_F32; name != NULL && t <= last; t++)
+        if (strcmp(name, dtype_name(t)) == 0) return *type = t, true;
+    return false;
+}
+
 static heed_status read_kv(parser *p, const char *token, const char *value) {
-    static const heed_dtype types[] = {HEED_F32, HEED_BF16, HEED_F16, HEED_INT8};
-    for (int i = 0; value != NULL && i < 4; i++)
-        if (strcmp(value, dtype_name(types[i])) == 0) {
-            p->line->problem.kv_dtype = types[i];
-            return HEED_OK;
-        }
+    if (type_named(value, HEED_INT8, &p->line->problem.kv_dtype)) return HEED_OK;
     return wrong(p, token, "kv:f32, kv:bf16, kv:f16, kv:int8");
+}
+
+static heed_status read_bias_type(parser *p, const char *token, const char *value) {
+    if (type_named(value, HEED_F16, &p->line->problem.bias_dtype)) return HEED_OK;
+    return wrong(p, token, "bias-type:f32, bias-type:bf16, bias-type:f16");
 }
 
 static const struct { const char *name; unsigned said; reader read;
@@ -214,6 +222,7 @@ static const struct { const char *name; unsigned said; reader read;
     {"preset", SAID_PRESET, read_preset},
     {"rope", 0, read_rope},
     {"kv", SAID_KV, read_kv},
+    {"bias-type", SAID_BIAS_TYPE, read_bias_type},
 };
 enum { WORDS = sizeof words / sizeof *words };
 
@@ -312,14 +321,13 @@ static heed_status read_token(parser *p, char *token) {
     heed_status status;
     problem_line *line = p->line;
     if (read_size(p, token, &status)) return status;
-    static const heed_dtype types[] = {HEED_F32, HEED_BF16, HEED_F16};
-    for (int i = 0; i < 3; i++)
-        if (strcmp(token, dtype_name(types[i])) == 0) {
-            if (p->said & SAID_TYPE) return error_set(p->error, HEED_INVALID, "'%s': the storage type is said twice", token);
-            p->said |= SAID_TYPE;
-            line->problem.dtype = types[i];
-            return HEED_OK;
-        }
+    heed_dtype type;
+    if (type_named(token, HEED_F16, &type)) {
+        if (p->said & SAID_TYPE) return error_set(p->error, HEED_INVALID, "'%s': the storage type is said twice", token);
+        p->said |= SAID_TYPE;
+        line->problem.dtype = type;
+        return HEED_OK;
+    }
     char name[TOKEN_MAX];
     snprintf(name, sizeof name, "%s", token);
     char *colon = strchr(name, ':');
@@ -396,6 +404,7 @@ heed_status problem_line_parse(problem_line *result, const char *text, heed_erro
             return error_set(error, HEED_INVALID, "the problem text lacks '%cN'; one looks like: b1 h12 q1024 d64 causal",
                              size_letters[i]);
     heed_problem *problem = &line.problem;
+    if (p.said & SAID_BIAS_TYPE && !(p.said & SAID_BIAS)) return error_set(error, HEED_INVALID, "bias-type is said, but no bias");
     if (problem->page_size > 0) {    // as many pages as the sequences can fill
         heed_problem sizes = {
             .batch = problem->batch, .heads = 1, .queries = problem->queries, .keys = problem->keys, .channels = 1};
@@ -468,6 +477,7 @@ static void print_axes(text_buffer *b, const char *name, unsigned axes) {
 static void print_arrays(text_buffer *b, const heed_problem *p, pad_side pad) {
     if (p->with & HEED_SLOPES) text_add(b, " alibi");
     if (p->with & HEED_BIAS) print_axes(b, "bias", p->bias_axes);
+    if (p->with & HEED_BIAS && p->bias_dtype > HEED_F32) text_add(b, " bias-type:%s", dtype_name(p->bias_dtype));
     if (p->with & HEED_BIAS_FIRST) text_add(b, " bias-first");
     if (p->with & HEED_MASK) print_axes(b, "mask", p->mask_axes);
     if (p->with & HEED_KEY_RANGE) text_add(b, pad == PAD_RIGHT ? " pad:right" : " pad:left");

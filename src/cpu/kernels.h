@@ -10,7 +10,7 @@
 // ---- Products -----------------------------------------------------------------------------------------------------
 
 // Everything an algorithm multiplies is c[m][n] (+)= a[m][k] * b[k][n]: a is plain rows of the operand type, b was packed by
-// the same table, sums are f32. Storage types (f32, bf16) become operands when they are packed.
+// the same table, sums are f32. Storage types (f32, bf16, f16) become operands when they are packed.
 // A packed b is a row of panels of `cols` columns; panel j / cols holds its k rows one after another, zero-padded to `cols`.
 typedef struct {
     heed_dtype type;            // of operands

@@ -59,6 +59,7 @@ CASES = {
 for _name in ("causal", "gqa", "value_channels", "bool_mask", "left_padding", "fused_qkv_layout"):
     _case = CASES[_name]
     CASES[_name + "_bf16"] = dataclasses.replace(_case, text=_case.text + " bf16", dtype=torch.bfloat16)
+    CASES[_name + "_f16"] = dataclasses.replace(_case, text=_case.text + " f16", dtype=torch.float16)
 
 
 def tensors(case):
@@ -156,8 +157,8 @@ def run_heed(library, case, q, k, v, dout, mask, bias, implementation):
 
 def ulp(dtype, x):
     """One unit in the last place of dtype at |x|."""
-    digits = {torch.float32: 23, torch.bfloat16: 7}[dtype]
-    return 2.0 ** (math.floor(math.log2(x)) - digits) if x > 0 else 2.0 ** -149
+    digits, least = {torch.float32: (23, -149), torch.bfloat16: (7, -133), torch.float16: (10, -24)}[dtype]
+    return 2.0 ** max(math.floor(math.log2(x)) - digits, least) if x > 0 else 2.0 ** least
 
 
 def test_struct_mirrors(tool):

@@ -43,6 +43,10 @@ static void load_bf16_n(const uint16_t *from, int64_t n, float *y) { v_store(y, 
 static void store_bf16_n(uint16_t *to, const float *x, int64_t n) { v_store_bf16_n(to, v_load(x), n); }
 static void load_bf16(const uint16_t *from, float *y) { v_store(y, v_load_bf16(from)); }
 static void store_bf16(uint16_t *to, const float *x) { v_store_bf16(to, v_load(x)); }
+static void load_f16_n(const uint16_t *from, int64_t n, float *y) { v_store(y, v_load_f16_n(from, n)); }
+static void store_f16_n(uint16_t *to, const float *x, int64_t n) { v_store_f16_n(to, v_load(x), n); }
+static void load_f16(const uint16_t *from, float *y) { v_store(y, v_load_f16(from)); }
+static void store_f16(uint16_t *to, const float *x) { v_store_f16(to, v_load(x)); }
 static void first(int64_t n, float *y) { v_store(y, shown(v_first(n))); }
 static void choose(const float *which, const float *yes, const float *no, float *y) {
     v_store(y, v_select(truth(which), v_load(yes), v_load(no)));
@@ -70,7 +74,7 @@ static float reduce_max(const float *x) { return v_reduce_max(v_load(x)); }
 extern const simd_probe SIMD_PROBE;
 const simd_probe SIMD_PROBE = {
     .lanes = V_LANES, .count = count, .name = name, .is_ternary = is_ternary, .run = run, .load_n = load_n, .store_n = store_n,
-    .load_bf16_n = load_bf16_n, .store_bf16_n = store_bf16_n, .load_bf16 = load_bf16, .store_bf16 = store_bf16,
+    .bf16 = {load_bf16_n, store_bf16_n, load_bf16, store_bf16}, .f16 = {load_f16_n, store_f16_n, load_f16, store_f16},
     .first = first, .select = choose, .masks = masks, .split = split, .transpose = transpose,
     .reduce_add = reduce_add, .reduce_max = reduce_max,
 };

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows between storage (f32, bf16) and f32, and the packing of a product's second operand.
+// Rows between storage (f32, bf16, f16) and f32, and the packing of a product's second operand.
 
 static inline v_f32 load_n(heed_dtype type, const void *from, int64_t at, int64_t n) {
+    if (type == HEED_F32) return v_load_n((const float *)from + at, n);
     if (type == HEED_BF16) return v_load_bf16_n((const uint16_t *)from + at, n);
-    return v_load_n((const float *)from + at, n);
+    return v_load_f16_n((const uint16_t *)from + at, n);
 }
 
 static inline v_f32 load_all(heed_dtype type, const void *from, int64_t at) {
+    if (type == HEED_F32) return v_load((const float *)from + at);
     if (type == HEED_BF16) return v_load_bf16((const uint16_t *)from + at);
-    return v_load((const float *)from + at);
+    return v_load_f16((const uint16_t *)from + at);
 }
 
 static inline v_f32 load_upto(heed_dtype type, const void *from, int64_t at, int64_t n) {
@@ -16,10 +18,14 @@ static inline v_f32 load_upto(heed_dtype type, const void *from, int64_t at, int
 }
 
 static inline void store_upto(heed_dtype type, void *to, int64_t at, v_f32 x, int64_t n) {
-    if (type == HEED_BF16) {
-        if (n >= V_LANES) v_store_bf16((uint16_t *)to + at, x); else v_store_bf16_n((uint16_t *)to + at, x, n);
+    float *const wide = (float *)to + at;
+    uint16_t *const half = (uint16_t *)to + at;
+    if (type == HEED_F32) {
+        if (n >= V_LANES) v_store(wide, x); else v_store_n(wide, x, n);
+    } else if (type == HEED_BF16) {
+        if (n >= V_LANES) v_store_bf16(half, x); else v_store_bf16_n(half, x, n);
     } else {
-        if (n >= V_LANES) v_store((float *)to + at, x); else v_store_n((float *)to + at, x, n);
+        if (n >= V_LANES) v_store_f16(half, x); else v_store_f16_n(half, x, n);
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Eight lanes: AVX2 with FMA. What the functions mean: scalar.h.
+// Eight lanes: AVX2 with FMA and F16C. What the functions mean: scalar.h.
 #pragma once
 
 #include "base/dtype.h"
@@ -44,6 +44,20 @@ static inline v_f32 v_load_bf16_n(const uint16_t *from, int64_t n) {    // there
 static inline void v_store_bf16_n(uint16_t *to, v_f32 x, int64_t n) {
     uint16_t all[8];
     v_store_bf16(all, x);
+    if (n > 0) memcpy(to, all, 2 * (size_t)n);
+}
+static inline v_f32 v_load_f16(const uint16_t *from) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
+static inline void v_store_f16(uint16_t *to, v_f32 x) {
+    _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+static inline v_f32 v_load_f16_n(const uint16_t *from, int64_t n) {
+    uint16_t x[8] = {0};
+    if (n > 0) memcpy(x, from, 2 * (size_t)n);
+    return v_load_f16(x);
+}
+static inline void v_store_f16_n(uint16_t *to, v_f32 x, int64_t n) {
+    uint16_t all[8];
+    v_store_f16(all, x);
     if (n > 0) memcpy(to, all, 2 * (size_t)n);
 }
 

@@ -37,6 +37,15 @@ static inline v_f32 v_load_bf16_n(const uint16_t *from, int64_t n) {
 static inline void v_store_bf16_n(uint16_t *to, v_f32 x, int64_t n) {
     _mm256_mask_storeu_epi16(to, v_lane_mask(n), v_to_bf16(x));
 }
+static inline __m256i v_to_f16(v_f32 x) { return _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline v_f32 v_load_f16(const uint16_t *from) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
+static inline void v_store_f16(uint16_t *to, v_f32 x) { _mm256_storeu_si256((__m256i *)to, v_to_f16(x)); }
+static inline v_f32 v_load_f16_n(const uint16_t *from, int64_t n) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(v_lane_mask(n), from));
+}
+static inline void v_store_f16_n(uint16_t *to, v_f32 x, int64_t n) {
+    _mm256_mask_storeu_epi16(to, v_lane_mask(n), v_to_f16(x));
+}
 
 static inline v_f32 v_add(v_f32 a, v_f32 b) { return _mm512_add_ps(a, b); }
 static inline v_f32 v_sub(v_f32 a, v_f32 b) { return _mm512_sub_ps(a, b); }

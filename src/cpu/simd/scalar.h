@@ -21,11 +21,16 @@ static inline void v_store(float *to, v_f32 x) { *to = x; }
 // The first n lanes, 0 <= n <= V_LANES: nothing else is touched; the others load as 0.
 static inline v_f32 v_load_n(const float *from, int64_t n) { return n > 0 ? *from : 0.0f; }
 static inline void v_store_n(float *to, v_f32 x, int64_t n) { if (n > 0) *to = x; }
-// bf16 in memory: exact when loaded, nearest even when stored, NaN stays NaN.
+// bf16 in memory: exact when loaded, nearest even when stored, NaN stays NaN; every set to the same bits.
 static inline v_f32 v_load_bf16(const uint16_t *from) { return bf16_to_f32(*from); }
 static inline void v_store_bf16(uint16_t *to, v_f32 x) { *to = bf16_of_f32(x); }
 static inline v_f32 v_load_bf16_n(const uint16_t *from, int64_t n) { return n > 0 ? bf16_to_f32(*from) : 0.0f; }
 static inline void v_store_bf16_n(uint16_t *to, v_f32 x, int64_t n) { if (n > 0) *to = bf16_of_f32(x); }
+// f16 in memory: the same.
+static inline v_f32 v_load_f16(const uint16_t *from) { return f16_to_f32(*from); }
+static inline void v_store_f16(uint16_t *to, v_f32 x) { *to = f16_of_f32(x); }
+static inline v_f32 v_load_f16_n(const uint16_t *from, int64_t n) { return n > 0 ? f16_to_f32(*from) : 0.0f; }
+static inline void v_store_f16_n(uint16_t *to, v_f32 x, int64_t n) { if (n > 0) *to = f16_of_f32(x); }
 
 static inline v_f32 v_add(v_f32 a, v_f32 b) { return a + b; }
 static inline v_f32 v_sub(v_f32 a, v_f32 b) { return a - b; }
