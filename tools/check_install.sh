@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs to a temporary prefix through the Makefile's own door, and builds and runs the README's program against it
-# as a user would, through pkg-config.
+# as a user would, through pkg-config; then examples/ as a CMake project of its own, after the whole tree has moved.
 set -eu
 cd "$(dirname "$0")/.."
 prefix=$(mktemp -d)
@@ -21,6 +21,21 @@ if [ -n "$hidden" ]; then
     echo "libheed.so exports what no public header declares: $hidden"
     exit 1
 fi
+# find_package(heed), from where nobody installed it: the package must be relocatable, and no other minor version will do.
+mv "$prefix/usr" "$prefix/moved"
+cmake -S examples -B "$prefix/examples" \
+    -DCMAKE_PREFIX_PATH="$prefix/moved" -DCMAKE_C_FLAGS="-Wall -Wextra -Wno-unused-parameter -Werror"
+grep -q "^heed_DIR:PATH=$prefix/moved/" "$prefix/examples/CMakeCache.txt"
+cmake --build "$prefix/examples"
+ctest --test-dir "$prefix/examples" --output-on-failure --no-tests=error
+mkdir "$prefix/other"
+printf 'cmake_minimum_required(VERSION 3.21)\nproject(other LANGUAGES C)\nfind_package(heed 0.99 REQUIRED)\n' \
+    > "$prefix/other/CMakeLists.txt"
+if cmake -S "$prefix/other" -B "$prefix/other/out" -DCMAKE_PREFIX_PATH="$prefix/moved" > "$prefix/other/log" 2>&1; then
+    echo "find_package(heed 0.99) must not accept this version"
+    exit 1
+fi
+grep -q '"0.99"' "$prefix/other/log"
 # DESTDIR, as packagers use it: nothing outside the stage.
 make install PREFIX=/usr DESTDIR="$prefix/stage"
 test -e "$prefix/stage/usr/include/heed/heed.h"
