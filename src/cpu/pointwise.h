@@ -24,6 +24,11 @@ typedef struct {
     // dx = dy * dy/dx; y (may be NULL) gets gelu(x) again. dx may be dy; y overlaps nothing.
     void (*gelu_grad)(int64_t n, const float *x, const float *dy, float *dx, float *y);
 
+    // y[i][j] += sum over t of x[i][t] * w[t][j], t ascending, for the few rows of x that a plain w is read for once. A row's
+    // bits do not depend on the other rows, nor on how many columns there are. y overlaps nothing.
+    void (*rows_times)(int64_t m, int64_t n, int64_t k, const float *x, int64_t ldx, const float *w, int64_t ldw, float *y,
+                       int64_t ldy);
+
     // One row: t = x (+ added, then stored in sum); *mean, *rstd of t; y = (t - mean) * rstd * weight + bias.
     void (*norm)(int64_t n, float epsilon, const float *x, const float *added, float *sum, const float *weight,
                  const float *bias, float *y, float *mean, float *rstd);

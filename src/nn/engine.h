@@ -13,7 +13,10 @@ typedef struct {
     const struct cpu_kernels *cpu;
     char *scratch;                 // worker_bytes for each worker, for products without oneDNN; NULL with it
     size_t worker_bytes;
+    float *partial;                // ENGINE_PARTIAL floats: partial sums of products with a few rows (nn/linear.c)
 } engine;
+
+enum { ENGINE_PARTIAL = 1 << 20 };    // 16 rows of GPT-2's widest layer in up to 8 parts; memory that is not used is not touched
 
 // n_threads 0: as many as OpenMP would take. cpu: kernels by name ("avx2"), NULL: the best, or what HEED_CPU says.
 heed_status engine_create(engine *, int n_threads, const char *cpu, heed_error *);

@@ -33,8 +33,66 @@ static void sum_bias(void *context, int64_t item, int worker) {
     b->point->sum_rows(b->rows, int64_min(b->n - j, BIAS_COLS), b->dy + j, b->n, b->y + j);
 }
 
+// ---- A few rows: a token or two at a time ---------------------------------------------------------------------------------
+
+// Each weight is used so seldom that reading it is all the time there is: w is read once, as it lies, in runs as long as can
+// be. So W[in][out] is cut by rows, each worker adds up its own, and the partial sums are added in order; W[out][in] is cut
+// by outputs. Both cuts follow from the shape: the number of threads changes no bit.
+typedef struct {
+    linear_shape shape;
+    int64_t rows, size;    // of x and y; inputs or outputs of one item
+    const float *x, *w, *bias;
+    float *y, *partial;    // partial: (items - 1, rows, out), of the items after the first
+    const struct cpu_kernels *cpu;
+} few_work;
+
+enum { FEW_ITEMS = 8, FEW_INPUTS = 32, FEW_OUTPUTS = 256, FEW_DEPTH = 8 };
+
+static void few_inputs(void *context, int64_t item, int worker) {
+    const few_work *f = context;
+    const int64_t in = f->shape.in, out = f->shape.out, t = item * f->size;
+    float *y = item == 0 ? f->y : f->partial + (item - 1) * f->rows * out;
+    for (int64_t r = 0; r < f->rows; r++) {
+        if (item == 0 && f->bias != NULL) memcpy(y + r * out, f->bias, (size_t)out * sizeof(float));
+        else memset(y + r * out, 0, (size_t)out * sizeof(float));
+    }
+    f->cpu->pointwise.rows_times(f->rows, out, int64_min(f->size, in - t), f->x + t, in, f->w + t * out, out, y, out);
+}
+
+static void few_outputs(void *context, int64_t item, int worker) {
+    const few_work *f = context;
+    const int64_t in = f->shape.in, out = f->shape.out, end = int64_min(out, (item + 1) * f->size);
+    for (int64_t j = item * f->size; j < end; j += FEW_DEPTH) {
+        const int64_t n = int64_min(FEW_DEPTH, end - j);
+        for (int64_t r = 0; r < f->rows; r++) {
+            f->cpu->dot_rows(n, in, HEED_F32, f->w + j * in, in, f->x + r * in, f->y + r * out + j);
+            for (int64_t i = j; f->bias != NULL && i < j + n; i++) f->y[r * out + i] += f->bias[i];
+        }
+    }
+}
+
+static void few_forward(const engine *e, linear_shape s, int64_t rows, const float *x, const float *w, const float *bias,
+                        float *y) {
+    few_work f = {s, rows, FEW_OUTPUTS, x, w, bias, y, e->partial, e->cpu};
+    if (s.order == LINEAR_OUT_IN) {
+        threads_for(&e->team, int64_ceil_div(s.out, f.size), few_outputs, &f);
+        return;
+    }
+    const int64_t most = int64_max(int64_min(FEW_ITEMS, ENGINE_PARTIAL / (LINEAR_FEW_ROWS * s.out)), 1);
+    f.size = int64_max(int64_ceil_div(s.in, most), FEW_INPUTS);
+    const int64_t items = int64_ceil_div(s.in, f.size);
+    threads_for(&e->team, items, few_inputs, &f);
+    e->cpu->pointwise.sum_rows(items - 1, rows * s.out, f.partial, rows * s.out, y);
+}
+
+// ---- Many rows ------------------------------------------------------------------------------------------------------------
+
 // The bias is what the product is added to: y is written once more, but read in the product's own tiles.
 void linear_forward(const engine *e, linear_shape s, int64_t rows, const float *x, const float *w, const float *bias, float *y) {
+    if (rows <= LINEAR_FEW_ROWS) {
+        few_forward(e, s, rows, x, w, bias, y);
+        return;
+    }
     if (bias != NULL) {
         bias_work work = {.rows = rows, .n = s.out, .bias = bias, .y = y};
         threads_for(&e->team, int64_ceil_div(rows, BIAS_ROWS), write_bias, &work);

@@ -11,6 +11,10 @@ typedef enum {
 
 typedef struct { int64_t in, out; linear_order order; } linear_shape;
 
+// Up to so many rows are computed one by one, whatever stands beside them: a row's bits are those it has alone, and the
+// weights are read once for all of them, which is what bounds the time of generating a token.
+enum { LINEAR_FEW_ROWS = 16 };
+
 // y[rows][out] = x[rows][in] . W + bias (NULL: none)
 void linear_forward(const engine *, linear_shape, int64_t rows, const float *x, const float *w, const float *bias, float *y);
 // forward: y = x . W + bias      so:  dx = dy . W^T,  dW (+)= x^T . dy,  dbias (+)= sum of dy over rows

@@ -81,6 +81,27 @@ static void test_linear(const engine *e, linear_shape s, int64_t rows) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) memory_free(all[i]);
 }
 
+// Up to LINEAR_FEW_ROWS rows: a row has the bits it has alone, by any number of threads.
+static void test_few_rows(const engine *e, const char *cpu, linear_shape s) {
+    const int64_t most = LINEAR_FEW_ROWS;
+    float *x = some(most * s.in), *w = some(s.in * s.out), *bias = some(s.out);
+    const size_t bytes = (size_t)(most * s.out) * sizeof(float);
+    float *alone = memory_take_zeroed(bytes), *y = memory_take_zeroed(bytes);
+    engine one;
+    heed_error error;
+    CHECK(engine_create(&one, 1, cpu, &error) == HEED_OK, "%s", error.text);
+    for (int64_t r = 0; r < most; r++) linear_forward(&one, s, 1, x + r * s.in, w, bias, alone + r * s.out);
+    for (int64_t rows = 2; rows <= most; rows++) {
+        linear_forward(e, s, rows, x, w, bias, y);
+        CHECK(memcmp(y, alone, (size_t)(rows * s.out) * sizeof(float)) == 0,
+              "%s linear %lld x %lld: some of %lld rows have other bits than alone on one thread", cpu, (long long)s.in,
+              (long long)s.out, (long long)rows);
+    }
+    engine_destroy(&one);
+    void *all[] = {x, w, bias, alone, y};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) memory_free(all[i]);
+}
+
 static void test_norm(const engine *e, int64_t rows, int64_t n) {
     const int64_t nx = rows * n;
     float *x = some(nx), *added = some(nx), *w = some(n), *b = some(n), *dy = some(nx), *y = some(nx), *sum = some(nx),
@@ -198,11 +219,15 @@ static void test_loss(const engine *e, int64_t rows, int64_t C, int64_t V, int64
 }
 
 static void test_all(const engine *e) {
-    static const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {130, 96, 300}, {70, 257, 17}};
+    static const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {130, 96, 300}, {70, 257, 17},
+                                        {1, 300, 90}, {2, 64, 770}, {16, 77, 270}, {17, 40, 30}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         test_linear(e, (linear_shape){shapes[i][1], shapes[i][2], LINEAR_IN_OUT}, shapes[i][0]);
         test_linear(e, (linear_shape){shapes[i][1], shapes[i][2], LINEAR_OUT_IN}, shapes[i][0]);
     }
+    const linear_shape few[] = {{300, 90, LINEAR_IN_OUT}, {90, 300, LINEAR_OUT_IN}, {40, 34000, LINEAR_IN_OUT},
+                                {9, 7, LINEAR_IN_OUT}};
+    for (size_t i = 0; i < sizeof few / sizeof *few; i++) test_few_rows(e, e->cpu->name, few[i]);
     static const int64_t norms[][2] = {{1, 2}, {3, 17}, {70, 64}, {33, 130}};
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) test_norm(e, norms[i][0], norms[i][1]);
     static const int64_t lengths[] = {1, 15, 16, 33, 70000};

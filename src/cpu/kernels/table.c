@@ -32,7 +32,8 @@ const cpu_kernels SIMD_TABLE = {
     .rows_to = rows_to, .row_dots = row_dots, .dot_rows = dot_rows, .add_rows = add_rows,
     .add = add, .exp = exp_all, .tanh = tanh_all,
     .pointwise = {
-        .add = add_arrays, .gelu = gelu, .gelu_grad = gelu_grad, .norm = norm, .norm_grad = norm_grad, .sum_rows = sum_rows,
-        .log_sum_exp = log_sum_exp, .softmax_scaled = softmax_scaled, .sum_squares = sum_squares, .adamw = adamw,
+        .add = add_arrays, .gelu = gelu, .gelu_grad = gelu_grad, .rows_times = rows_times, .norm = norm,
+        .norm_grad = norm_grad, .sum_rows = sum_rows, .log_sum_exp = log_sum_exp, .softmax_scaled = softmax_scaled,
+        .sum_squares = sum_squares, .adamw = adamw,
     },
 };
