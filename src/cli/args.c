@@ -23,8 +23,11 @@ static bool same_name(const char *name, const char *word, size_t n) {
 }
 
 static int find(const verb *v, const char *word, size_t n) {
-    for (int i = 0; i < v->n_options; i++)
+    for (int i = 0; i < v->n_options; i++) {
+        const char *letter = v->options[i].letter;
         if (same_name(v->options[i].name, word, n)) return i;
+        if (letter != NULL && strlen(letter) == n && strncmp(letter, word, n) == 0) return i;
+    }
     return -1;
 }
 

@@ -14,6 +14,7 @@ typedef enum {
 
 typedef struct {
     const char *name;                // "--batch_size"
+    const char *letter;              // "-o", the same in short; NULL: none
     option_kind kind;
     size_t offset;                   // offsetof the field in the verb's struct of options
     const char *standard;            // the default, as one would write it; NULL: false, 0, NULL
@@ -38,6 +39,7 @@ typedef struct {
 
 struct verb {
     const char *name, *purpose;      // "check", "run a problem against ref": one line
+    const verb *const *below;        // the verbs it consists of, named "runs diff", ending in NULL; then nothing else is its own
     const char *usage;               // after "heed NAME "; NULL: "[options]"
     const char *about;               // a paragraph of the help; NULL: none
     const char *examples;            // lines, each a command; NULL: none

@@ -11,8 +11,9 @@ enum { HELP_COLUMN = 32 };
 static void print_option(const option *o) {
     static const char *const values[] = {[OPTION_INT] = "N", [OPTION_REAL] = "X", [OPTION_TEXT] = "TEXT", [OPTION_CHOICE] = "NAME"};
     char left[96], help[1024];
-    if (o->kind == OPTION_FLAG) snprintf(left, sizeof left, "  %s", o->name);
-    else snprintf(left, sizeof left, "  %s %s", o->name, o->value != NULL ? o->value : values[o->kind]);
+    const char *letter = o->letter != NULL ? o->letter : "", *comma = o->letter != NULL ? ", " : "";
+    if (o->kind == OPTION_FLAG) snprintf(left, sizeof left, "  %s%s%s", letter, comma, o->name);
+    else snprintf(left, sizeof left, "  %s%s%s %s", letter, comma, o->name, o->value != NULL ? o->value : values[o->kind]);
     const char *standard = o->standard_words != NULL ? o->standard_words : o->standard;
     int n = snprintf(help, sizeof help, "%s", o->help);
     if (o->kind == OPTION_CHOICE)
@@ -27,12 +28,15 @@ static void print_option(const option *o) {
 }
 
 void args_help(const verb *v) {
-    printf("heed %s: %s\n\nusage: heed %s %s\n", v->name, v->purpose, v->name, v->usage != NULL ? v->usage : "[options]");
+    const char *standard = v->below != NULL ? "VERB ..." : "[options]";
+    printf("heed %s: %s\n\nusage: heed %s %s\n", v->name, v->purpose, v->name, v->usage != NULL ? v->usage : standard);
     if (v->later != NULL) printf("\n%s\n", v->later);
     if (v->about != NULL) {
         putchar('\n');
         output_wrap(v->about, 0, 0);
     }
+    for (const verb *const *below = v->below; below != NULL && *below != NULL; below++)
+        printf("%s  %-*s%s\n", below == v->below ? "\n" : "", HELP_COLUMN - 2, (*below)->name, (*below)->purpose);
     const char *group = NULL;
     for (int i = 0; i < v->n_options; i++) {
         const option *o = &v->options[i];

@@ -21,40 +21,41 @@ static int overview(void) {
     return STATUS_DONE;
 }
 
-static int unknown_verb(const char *name) {
-    const char *near = verb_nearest(name);
-    fprintf(stderr, "heed: unknown verb \"%.60s\"; %s%s\n", name, near != NULL ? "the nearest is " : "`heed --help` lists them",
-        near != NULL ? near : "");
-    return STATUS_USAGE;
+static bool asks_help(int n_words, char **words) {
+    for (int i = 0; i < n_words && strcmp(words[i], "--") != 0; i++)
+        if (strcmp(words[i], "--help") == 0 || strcmp(words[i], "-h") == 0) return true;
+    return false;
 }
 
 static int run_verb(const verb *v, int n_words, char **words) {
-    for (int i = 0; i < n_words && strcmp(words[i], "--") != 0; i++)
-        if (strcmp(words[i], "--help") == 0 || strcmp(words[i], "-h") == 0) return args_help(v), STATUS_DONE;
     args a = {.verb = v};
     if (v->later != NULL) return args_fail(&a, STATUS_REFUSED, "%s", v->later);
     heed_error error;
     int status = args_parse(&a, v, n_words, words, &error);
-    status = status == STATUS_DONE ? v->run(&a) : args_fail(&a, status, "%s", error.text);
+    if (status != STATUS_DONE) args_fail(&a, status, "%s", error.text);
+    else if (v->run == NULL) status = args_fail(&a, STATUS_USAGE, "a verb is missing; `heed %s --help` lists them", v->name);
+    else status = v->run(&a);
     args_free(&a);
     return status;
 }
 
-static int run(int argc, char **argv) {
-    const char *name = argc > 1 ? argv[1] : "";
+static int run(int n_words, char **words) {
+    const char *name = n_words > 0 ? words[0] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return overview();
     if (strcmp(name, "--version") == 0) return version_print(), STATUS_DONE;
     const bool help = strcmp(name, "help") == 0;
-    if (help && argc == 2) return overview();
-    if (help) name = argv[2];
-    if (*name == 0) {
-        fprintf(stderr, "heed: a verb is missing; `heed --help` lists them\n");
+    if (help && n_words == 1) return overview();
+    int taken;
+    heed_error error;
+    words += help;
+    n_words -= help;
+    const verb *v = verb_find(n_words, words, &taken, &error);
+    if (v == NULL) {
+        fprintf(stderr, "heed: %s\n", error.text);
         return STATUS_USAGE;
     }
-    const verb *v = verb_find(name);
-    if (v == NULL) return unknown_verb(name);
-    if (help) return args_help(v), STATUS_DONE;
-    return run_verb(v, argc - 2, argv + 2);
+    if (help || asks_help(n_words - taken, words + taken)) return args_help(v), STATUS_DONE;
+    return run_verb(v, n_words - taken, words + taken);
 }
 
 // A reader that has gone (a closed pipe) is no failure; a full disk is.
@@ -70,7 +71,8 @@ static int finish_output(int status) {
 // cores a spinning thread keeps off the one it waits for (measured: 2 to 10 times slower, against nothing lost with 1000 turns).
 // The setting is read when the runtime is loaded, so a long job begins itself anew with it; where that fails it runs as it is.
 static void spin_briefly(int argc, char **argv) {
-    const verb *v = argc > 1 ? verb_find(argv[1]) : NULL;
+    int taken;
+    const verb *v = argc > 1 ? verb_find(argc - 1, argv + 1, &taken, NULL) : NULL;
     if (v == NULL || !v->long_job || getenv("OMP_WAIT_POLICY") != NULL || getenv("GOMP_SPINCOUNT") != NULL) return;
     if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
 }
@@ -78,6 +80,6 @@ static void spin_briefly(int argc, char **argv) {
 int main(int argc, char **argv) {
     spin_briefly(argc, argv);
     signal(SIGPIPE, SIG_IGN);    // `heed list | head -1` ends quietly, and a run goes on when its reader has gone
-    int status = run(argc, argv);
+    int status = run(argc > 0 ? argc - 1 : 0, argv + (argc > 0));
     return finish_output(status);
 }

@@ -48,14 +48,17 @@ void output_paragraph(const char *label, const char *format, ...) {
     output_wrap(text, indent, indent);
 }
 
-int output_json(const args *a, json_t *object) {
-    // 9 digits tell any two floats apart; no figure here is finer.
-    const bool written = object != NULL && json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
+static int print_json(const args *a, json_t *object, size_t digits) {
+    const bool written = object != NULL && json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(digits)) == 0;
     json_decref(object);
     if (!written && !ferror(stdout)) return args_fail(a, STATUS_SYSTEM, "out of memory");
     putchar('\n');
     return STATUS_DONE;
 }
+
+int output_json(const args *a, json_t *object) { return print_json(a, object, 9); }    // tells any two floats apart
+
+int output_json_exact(const args *a, json_t *object) { return print_json(a, object, 17); }
 
 json_t *output_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 

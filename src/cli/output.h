@@ -16,6 +16,7 @@ void output_paragraph(const char *label, const char *format, ...) __attribute__(
 
 // Prints the object to stdout, indented, and drops the reference. STATUS_DONE, or STATUS_SYSTEM without memory.
 int output_json(const args *, json_t *object);
+int output_json_exact(const args *, json_t *object);    // reals with 17 digits, which read back as the same bits
 // NaN and infinities become null, which is what JSON has for them.
 json_t *output_real(double value);
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/error.h"
 #include "base/text.h"
 
 // Known by design, not built: saying so is better than "unknown".
@@ -14,25 +15,49 @@ static const verb verb_compare = {
     .name = "compare", .purpose = "a verdict on two computations (not built yet)",
     .later = "not built yet: `heed check \"TEXT\"` compares an implementation with ref",
 };
-static const verb verb_runs = {
-    .name = "runs", .purpose = "what differs between runs (not built yet)",
-    .later = "not built yet: a run folder's run.json, attention.json and metrics.jsonl hold what it would compare",
-};
-
 const verb *const verbs[] = {
-    &verb_train, &verb_eval, &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list,
-    &verb_generate, &verb_compare, &verb_runs, NULL,
+    &verb_train, &verb_eval, &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list, &verb_runs,
+    &verb_generate, &verb_compare, NULL,
 };
 
-const verb *verb_find(const char *name) {
-    for (int i = 0; verbs[i] != NULL; i++)
-        if (strcmp(verbs[i]->name, name) == 0) return verbs[i];
+// A verb below another is called by its last word.
+static const char *last_word(const verb *v) {
+    const char *blank = strrchr(v->name, ' ');
+    return blank != NULL ? blank + 1 : v->name;
+}
+
+static const verb *find(const verb *const *list, const char *name) {
+    for (; *list != NULL; list++)
+        if (strcmp(last_word(*list), name) == 0) return *list;
     return NULL;
 }
 
-const char *verb_nearest(const char *name) {
-    const char *names[32];
+enum { VERBS_MOST = 32 };
+
+static const verb *unknown(const verb *const *list, const char *name, const char *above, heed_error *error) {
+    const char *names[VERBS_MOST] = {NULL};
     size_t n = 0;
-    for (; verbs[n] != NULL && n < 32; n++) names[n] = verbs[n]->name;
-    return text_nearest(name, names, n);
+    for (; list[n] != NULL && n < VERBS_MOST; n++) names[n] = last_word(list[n]);
+    const char *near = text_nearest(name, names, n), *blank = *above != 0 ? " " : "";
+    if (near != NULL)
+        error_set(error, HEED_INVALID, "unknown verb \"%s%s%.60s\"; the nearest is %s%s%s", above, blank, name, above, blank, near);
+    else
+        error_set(error, HEED_INVALID, "unknown verb \"%s%s%.60s\"; `heed%s%s --help` lists them", above, blank, name, blank,
+                  above);
+    return NULL;
+}
+
+const verb *verb_find(int n_words, char *const *words, int *taken, heed_error *error) {
+    const verb *v = NULL;
+    *taken = 0;
+    for (const verb *const *list = verbs; list != NULL; list = v->below) {
+        const char *word = *taken < n_words ? words[*taken] : "";
+        if (v != NULL && (*word == 0 || *word == '-')) break;    // `heed runs --help`
+        if (*word == 0) return error_set(error, HEED_INVALID, "a verb is missing; `heed --help` lists them"), NULL;
+        const verb *next = find(list, word);
+        if (next == NULL) return unknown(list, word, v != NULL ? v->name : "", error);
+        v = next;
+        ++*taken;
+    }
+    return v;
 }

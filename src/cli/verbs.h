@@ -5,9 +5,10 @@
 #include "cli/args.h"
 
 extern const verb verb_train, verb_eval;
-extern const verb verb_explain, verb_check, verb_bench, verb_doctor, verb_list;
+extern const verb verb_explain, verb_check, verb_bench, verb_doctor, verb_list, verb_runs;
 
 extern const verb *const verbs[];    // in the order of the help; ends with NULL
 
-const verb *verb_find(const char *name);               // NULL when there is none
-const char *verb_nearest(const char *name);            // to suggest; NULL when nothing is near
+// The verb that words begin with ("train", "runs diff"; "runs" where no verb below it follows), and in *taken how many of them
+// name it. NULL: there is none, and the sentence says so.
+const verb *verb_find(int n_words, char *const *words, int *taken, heed_error *);

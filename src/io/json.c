@@ -2,6 +2,7 @@
 #include "io/json.h"
 
 #include "io/file.h"
+#include "io/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,8 +27,8 @@ static bool is_shallow(const char *bytes, size_t n, size_t *line) {
     return true;
 }
 
-// first: the number of the first line, for sentences.
-static heed_status parse(json_t **root, const char *bytes, size_t n, const char *file, size_t first, size_t flags,
+// first: the number of the first line, for sentences. type: of the root, an object or a list.
+static heed_status parse(json_t **root, const char *bytes, size_t n, const char *file, size_t first, size_t flags, json_type type,
                          heed_error *error) {
     *root = NULL;
     size_t line;
@@ -42,37 +43,44 @@ static heed_status parse(json_t **root, const char *bytes, size_t n, const char 
         return error_set(error, HEED_INVALID, "%s, line %zu, column %d (byte %d): %.90s", file_shown(file),
                          (size_t)reason.line + first - 1,
                          reason.column, reason.position, reason.text);
-    if (!json_is_object(value)) {
+    if (json_typeof(value) != type) {
         json_decref(value);
-        return error_set(error, HEED_INVALID, "%s, line %zu: an object, {...}, is needed", file_shown(file), first);
+        return error_set(error, HEED_INVALID, "%s, line %zu: %s is needed", file_shown(file), first,
+                         type == JSON_OBJECT ? "an object, {...}," : "a list, [...],");
     }
     *root = value;
     return HEED_OK;
 }
 
 heed_status json_file_parse(json_t **root, const char *bytes, size_t n, const char *file, heed_error *error) {
-    return parse(root, bytes, n, file, 1, 0, error);
+    return parse(root, bytes, n, file, 1, 0, JSON_OBJECT, error);
 }
 
 heed_status json_line_parse(json_t **root, const char *bytes, size_t n, const char *file, size_t line, heed_error *error) {
-    return parse(root, bytes, n, file, line, JSON_ALLOW_NUL, error);
+    return parse(root, bytes, n, file, line, JSON_ALLOW_NUL, JSON_OBJECT, error);
 }
 
-static heed_status read(json_t **root, const char *path, size_t flags, heed_error *error) {
+static heed_status read(json_t **root, const char *path, size_t flags, json_type type, heed_error *error) {
     *root = NULL;
     char *bytes;
     size_t n;
     heed_status status = file_read(&bytes, &n, path, JSON_BYTES, error);
     if (status != HEED_OK) return status;
-    status = parse(root, bytes, n, path, 1, flags, error);
+    status = parse(root, bytes, n, path, 1, flags, type, error);
     free(bytes);
     return status;
 }
 
-heed_status json_file_read(json_t **root, const char *path, heed_error *error) { return read(root, path, 0, error); }
+heed_status json_file_read(json_t **root, const char *path, heed_error *error) {
+    return read(root, path, 0, JSON_OBJECT, error);
+}
+
+heed_status json_file_read_list(json_t **root, const char *path, heed_error *error) {
+    return read(root, path, 0, JSON_ARRAY, error);
+}
 
 heed_status json_file_read_reals(json_t **root, const char *path, heed_error *error) {
-    return read(root, path, JSON_DECODE_INT_AS_REAL, error);
+    return read(root, path, JSON_DECODE_INT_AS_REAL, JSON_OBJECT, error);
 }
 
 static int append(const char *bytes, size_t n, void *text) {
@@ -99,6 +107,56 @@ heed_status json_file_write(const json_t *root, const char *path, heed_error *er
 bool json_file_set_real(json_t *object, const char *key, double value) {
     return json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null()) == 0;
 }
+
+json_t *json_text(const char *text) {
+    if (text == NULL) return json_null();
+    text_string good = {0};
+    const unsigned char *p = (const unsigned char *)text;
+    text_append(&good, "", 0);
+    for (size_t n = strlen(text), length; n > 0; p += length, n -= length) {
+        length = utf8_length(p, n);
+        if (length > 0) text_append(&good, (const char *)p, length);
+        else text_format(&good, "\\x%02x", p[length++]);
+    }
+    json_t *made = good.failed ? NULL : json_string(good.text);
+    free(good.text);
+    return made;
+}
+
+// ---- flattening -----------------------------------------------------------------------------------------------------
+
+static bool is_named_list(const json_t *list) {
+    if (!json_is_array(list) || json_array_size(list) == 0) return false;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_object_get(json_array_get(list, i), "name"))) return false;
+    return true;
+}
+
+static void flatten(const json_t *value, const char *key, json_leaf *leaf, void *context);
+
+static void flatten_below(const json_t *value, const char *key, const char *name, json_leaf *leaf, void *context) {
+    char below[JSON_KEY];
+    text_buffer b = {below, sizeof below, 0};
+    text_add(&b, "%s%s%s", key, key[0] != 0 ? "/" : "", name);
+    if (b.length < sizeof below) flatten(value, below, leaf, context);
+}
+
+// The file's depth is bounded, so this recursion is.
+static void flatten(const json_t *value, const char *key, json_leaf *leaf, void *context) {
+    const char *name;
+    json_t *child;
+    size_t i;
+    if (json_is_object(value)) {
+        json_object_foreach((json_t *)value, name, child) flatten_below(child, key, name, leaf, context);
+    } else if (is_named_list(value)) {
+        json_array_foreach(value, i, child)
+            flatten_below(child, key, json_string_value(json_object_get(child, "name")), leaf, context);
+    } else {
+        leaf(context, key, value);
+    }
+}
+
+void json_flatten(const json_t *object, json_leaf *leaf, void *context) { flatten(object, "", leaf, context); }
 
 // ---- getters ------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ enum { JSON_DEPTH = 64, JSON_BYTES = 256 << 20 };    // no file of ours is deepe
 // The root must be an object. json_decref it.
 heed_status json_file_read(json_t **, const char *path, heed_error *);
 
+heed_status json_file_read_list(json_t **, const char *path, heed_error *);    // the same for a root that must be a list
+
 // The same from memory; `file` is only for the sentence.
 heed_status json_file_parse(json_t **, const char *bytes, size_t n, const char *file, heed_error *);
 
@@ -30,6 +32,15 @@ heed_status json_file_print(const json_t *, bool indented, text_string *, heed_e
 
 // Sets object[key]; NaN and infinities, which JSON cannot write, become null. False without memory.
 bool json_file_set_real(json_t *object, const char *key, double value);
+
+// Calls leaf for each value that is no object, with its keys joined by '/'; a list of objects that all have a text `name` counts
+// as an object with those keys. What has a key of JSON_KEY bytes or more is left out.
+enum { JSON_KEY = 160 };
+typedef void json_leaf(void *context, const char *key, const json_t *value);
+void json_flatten(const json_t *object, json_leaf *leaf, void *context);
+
+// Any bytes as a JSON text: what is no UTF-8 becomes \xNN. NULL gives null.
+json_t *json_text(const char *);
 
 // *value = object[key]. A key that is absent (or null) leaves *value as it was, unless `need`.
 typedef enum { JSON_OPTIONAL, JSON_NEEDED } json_need;

@@ -91,12 +91,6 @@ heed_status run_log_write(const run_log *log, const char *name, const json_t *ob
     return status;
 }
 
-json_t *json_text(const char *text) {
-    if (text == NULL) return json_null();
-    json_t *made = json_string(text);
-    return made != NULL ? made : json_string("(not UTF-8)");
-}
-
 json_t *attention_record_json(const attention_record *r) {
     json_t *refused = json_array();
     for (int i = 0; i < r->n_refused; i++)

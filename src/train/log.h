@@ -19,9 +19,6 @@ heed_status run_log_metrics(run_log *, const json_t *, heed_error *);
 heed_status run_log_write(const run_log *, const char *name, const json_t *, heed_error *);    // atomic
 heed_status run_log_attention(const run_log *, const model *, heed_error *);
 
-// A string that may be no UTF-8 (a file's name), which JSON cannot hold; NULL gives null.
-json_t *json_text(const char *);
-
 // One distinct problem as attention.json has it; NULL without memory.
 json_t *attention_record_json(const attention_record *);
 

@@ -8,6 +8,7 @@
 #include "io/json.h"
 #include "train/stop.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,6 +253,9 @@ static json_t *run_json(const train_run *r) {
                              (json_int_t)r->learn.rows, "eval_rows", (json_int_t)r->judge.rows, "tokenizer",
                                  tokenizer_kind(r->from.words),
                              "tokens_left_out", (json_int_t)r->learn.left_out);
+    char hash[32];
+    snprintf(hash, sizeof hash, "%016" PRIx64, r->at.data);
+    json_object_set_new(data, "hash", json_string(hash));
     const time_t now = time(NULL);
     char stamp[40];
     struct tm utc;

@@ -42,7 +42,7 @@ def cases(path):
 
 def check_sentence(result):
     lines = result.stderr.splitlines()
-    if len(lines) != 1 or not re.match(r"heed( [a-z]+)?: \S", lines[0]):
+    if len(lines) != 1 or not re.match(r"heed( [a-z]+)*: \S", lines[0]):
         yield f"stderr is not one sentence behind its verb: {result.stderr!r}"
 
 
