@@ -90,6 +90,31 @@ heed_status folder_remove(const char *path, heed_error *error) {
     return file_exists(path) ? walk(path, FOLDER_DEPTH, remove_entry, error) : HEED_OK;
 }
 
+static heed_status copy_file(const char *from, const char *to, const char *name, heed_error *error) {
+    char *source = file_join(from, name), *target = file_join(to, name);
+    file_map map = {0};
+    heed_status status = source == NULL || target == NULL ? no_memory(error, from) : file_map_open(&map, source, error);
+    if (status == HEED_OK) status = file_put(target, map.bytes, map.length, error);
+    file_map_close(&map);
+    free(source);
+    free(target);
+    return status;
+}
+
+heed_status folder_copy_files(const char *from, const char *to, heed_error *error) {
+    DIR *folder = opendir(from);
+    if (folder == NULL) return fail(error, "open", from);
+    heed_status status = HEED_OK;
+    for (const struct dirent *entry; status == HEED_OK && (entry = readdir(folder)) != NULL;) {
+        char *path = file_join(from, entry->d_name);
+        if (path == NULL) status = no_memory(error, from);
+        else if (!file_is_folder(path)) status = copy_file(from, to, entry->d_name, error);
+        free(path);
+    }
+    closedir(folder);
+    return status;
+}
+
 // ---- drafts -------------------------------------------------------------------------------------------------------
 
 struct folder_draft { char *path, *draft, *old; };

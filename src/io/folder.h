@@ -10,6 +10,9 @@ heed_status folder_make(const char *path, heed_error *);
 // Removes a folder and all in it; links inside are removed, not followed. No error when there is none.
 heed_status folder_remove(const char *path, heed_error *);
 
+// Copies the files of one folder (not its folders) into another that exists.
+heed_status folder_copy_files(const char *from, const char *to, heed_error *);
+
 // Begin: makes an empty temporary folder beside `path` (its parent must exist) in which the caller writes. Commit: flushes every
 // file and folder in it to the disk and renames it to `path`; a folder already there is replaced, and a kill at any moment leaves
 // the old or the new one whole (folder_clean puts the old one back if needed). Commit frees `*`, also when it fails, and then

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,11 +91,32 @@ heed_status checkpoint_read_moments(const char *folder, const model *m, moments 
 
 // ---- trainer_state.json ----
 
+static json_t *plateau_json(const plateau *p) {
+    json_t *j = json_object();
+    json_file_set_real(j, "rate", p->rate);
+    json_file_set_real(j, "best", p->best);    // null: none yet
+    json_object_set_new(j, "bad", json_integer(p->bad));
+    json_object_set_new(j, "cooldown", json_integer(p->cooldown));
+    return j;
+}
+
+// NULL without memory. What the Hugging Face Trainer writes there too has its names.
+static json_t *progress_json(const trainer_state *s) {
+    json_t *j = json_pack("{s:I, s:I, s:s}", "skipped_steps", (json_int_t)s->skipped, "skipped_in_row",
+                          (json_int_t)s->skipped_in_row, "metric_for_best_model", s->metric);
+    if (j == NULL) return NULL;
+    json_object_set_new(j, "best_global_step", s->best_step >= 0 ? json_integer(s->best_step) : json_null());
+    json_file_set_real(j, "best_metric", s->best_step >= 0 ? s->best_metric : NAN);
+    if (strcmp(s->schedule, schedule_names[SCHEDULE_REDUCE_LR_ON_PLATEAU]) == 0)
+        json_object_set_new(j, "plateau", plateau_json(&s->plateau));
+    return j;
+}
+
 static json_t *state_json(const trainer_state *s) {
     char data[32];
     snprintf(data, sizeof data, "%016" PRIx64, s->data);
     const double epoch = (double)s->step / (double)s->steps_per_epoch;
-    return json_pack("{s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:s}", "format",
+    json_t *all = json_pack("{s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:s}", "format",
                      STATE_FORMAT, "step",
                      (json_int_t)s->step, "steps", (json_int_t)s->steps, "steps_per_epoch", (json_int_t)s->steps_per_epoch, "epoch",
                          epoch,
@@ -103,6 +125,35 @@ static json_t *state_json(const trainer_state *s) {
                      "evaluation_due", s->evaluation_due, "seed", (json_int_t)s->seed, "batch_size", (json_int_t)s->batch_size,
                      "gradient_accumulation_steps", (json_int_t)s->accumulation, "rows", (json_int_t)s->rows, "threads",
                      (json_int_t)s->threads, "data", data, "learning_rate", s->learning_rate, "lr_scheduler_type", s->schedule);
+    json_t *more = progress_json(s);
+    const bool whole = all != NULL && more != NULL && json_object_update(all, more) == 0;
+    json_decref(more);
+    if (whole) return all;
+    json_decref(all);
+    return NULL;
+}
+
+static heed_status plateau_take(const json_t *j, const char *file, plateau *p, heed_error *error) {
+    const json_t *object = NULL;
+    heed_status status = json_take_object(j, file, "plateau", JSON_OPTIONAL, &object, error);
+    if (status != HEED_OK || object == NULL) return status;
+    status = json_take_real(object, file, "rate", JSON_NEEDED, 0, 1e300, &p->rate, error);
+    if (status == HEED_OK) status = json_take_real(object, file, "best", JSON_OPTIONAL, -1e300, 1e300, &p->best, error);
+    if (status == HEED_OK) status = json_take_int(object, file, "bad", JSON_NEEDED, 0, INT64_MAX, &p->bad, error);
+    return status != HEED_OK ? status : json_take_int(object, file, "cooldown", JSON_NEEDED, 0, INT64_MAX, &p->cooldown, error);
+}
+
+// All optional: a checkpoint of an earlier heed has none of it.
+static heed_status progress_take(const json_t *j, const char *file, trainer_state *s, heed_error *error) {
+    const char *metric = "";
+    heed_status status = json_take_int(j, file, "skipped_steps", JSON_OPTIONAL, 0, INT64_MAX, &s->skipped, error);
+    if (status == HEED_OK)
+        status = json_take_int(j, file, "skipped_in_row", JSON_OPTIONAL, 0, INT64_MAX, &s->skipped_in_row, error);
+    if (status == HEED_OK) status = json_take_int(j, file, "best_global_step", JSON_OPTIONAL, 0, INT64_MAX, &s->best_step, error);
+    if (status == HEED_OK) status = json_take_real(j, file, "best_metric", JSON_OPTIONAL, -1e300, 1e300, &s->best_metric, error);
+    if (status == HEED_OK) status = json_take_text(j, file, "metric_for_best_model", JSON_OPTIONAL, NULL, &metric, error);
+    snprintf(s->metric, sizeof s->metric, "%s", metric);
+    return status == HEED_OK ? plateau_take(j, file, &s->plateau, error) : status;
 }
 
 static heed_status state_take(const json_t *j, const char *file, trainer_state *s, heed_error *error) {
@@ -122,6 +173,7 @@ static heed_status state_take(const json_t *j, const char *file, trainer_state *
     if (status == HEED_OK) status = json_take_real(j, file, "window_loss", JSON_NEEDED, -1e300, 1e300, &s->window_loss, error);
     if (status == HEED_OK) status = json_take_real(j, file, "learning_rate", JSON_NEEDED, 0, 1e300, &s->learning_rate, error);
     if (status == HEED_OK) status = json_take_bool(j, file, "evaluation_due", JSON_NEEDED, &s->evaluation_due, error);
+    if (status == HEED_OK) status = progress_take(j, file, s, error);
     if (status == HEED_OK) status = json_take_text(j, file, "data", JSON_NEEDED, NULL, &data, error);
     if (status == HEED_OK) status = json_take_text(j, file, "lr_scheduler_type", JSON_NEEDED, NULL, &name, error);
     s->data = strtoull(data, NULL, 16);
@@ -130,7 +182,7 @@ static heed_status state_take(const json_t *j, const char *file, trainer_state *
 }
 
 heed_status checkpoint_read_state(const char *folder, trainer_state *s, heed_error *error) {
-    *s = (trainer_state){0};
+    *s = (trainer_state){.best_step = -1, .plateau.best = NAN};
     char *path = file_join(folder, state_name);
     json_t *j = NULL;
     heed_status status = path == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a path") : json_file_read(&j, path, error);
@@ -167,6 +219,16 @@ heed_status checkpoint_write(const char *folder, const model *m, const tokenizer
     heed_status status = folder_begin(&draft, folder, error);
     if (status != HEED_OK) return status;
     status = files_write(folder_draft_path(draft), m, words, s, state, error);
+    if (status == HEED_OK) return folder_commit(draft, error);
+    folder_abandon(draft);
+    return status;
+}
+
+heed_status checkpoint_copy(const char *from, const char *to, heed_error *error) {
+    folder_draft *draft = NULL;
+    heed_status status = folder_begin(&draft, to, error);
+    if (status != HEED_OK) return status;
+    status = folder_copy_files(from, folder_draft_path(draft), error);
     if (status == HEED_OK) return folder_commit(draft, error);
     folder_abandon(draft);
     return status;
@@ -209,11 +271,15 @@ static int by_step(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-heed_status checkpoint_limit(const char *checkpoints, int64_t limit, heed_error *error) {
+heed_status checkpoint_limit(const char *checkpoints, int64_t limit, int64_t kept, heed_error *error) {
     int64_t *steps, count;
     heed_status status = steps_list(checkpoints, &steps, &count, error);
     if (status == HEED_OK && count > 0) qsort(steps, (size_t)count, sizeof *steps, by_step);
-    for (int64_t i = 0; status == HEED_OK && i < count - limit; i++) {
+    const bool apart = kept >= 0 && count > 0 && steps[count - 1] != kept;    // the best besides the last: two at least
+    int64_t surplus = count - (apart ? int64_max(limit, 2) : limit);
+    for (int64_t i = 0; status == HEED_OK && i < count - 1 && surplus > 0; i++) {
+        if (steps[i] == kept) continue;
+        surplus--;
         char *folder = step_folder(checkpoints, steps[i]);
         status = folder == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a path") : folder_remove(folder, error);
         free(folder);

@@ -4,6 +4,7 @@
 
 #include "io/tokenizer.h"
 #include "model/model.h"
+#include "train/schedule.h"
 
 // What is needed besides weights and moments to take the next step exactly as if nothing had happened.
 typedef struct {
@@ -12,6 +13,11 @@ typedef struct {
     double window_loss;                      // sum and count of losses since the last logged line
     int64_t window_steps;
     int64_t tokens;                          // trained on so far
+    int64_t skipped, skipped_in_row;         // steps, by --on_nan skip; the last ones
+    int64_t best_step;                       // of the best evaluation so far; -1: none
+    double best_metric;
+    char metric[32];                         // which one
+    plateau plateau;                         // of reduce_lr_on_plateau
     bool evaluation_due;                     // a signal came before this step's evaluation
     // What the course depends on: resuming with anything else is an error.
     int64_t seed, batch_size, accumulation, rows, threads;
@@ -31,7 +37,10 @@ heed_status checkpoint_write(const char *folder, const model *, const tokenizer 
 heed_status checkpoint_read_state(const char *folder, trainer_state *, heed_error *);
 heed_status checkpoint_read_moments(const char *folder, const model *, moments *, heed_error *);
 
-// Keeps the newest `limit` of checkpoints/step-N.
-heed_status checkpoint_limit(const char *checkpoints, int64_t limit, heed_error *);
+// A checkpoint's files, byte by byte.
+heed_status checkpoint_copy(const char *from, const char *to, heed_error *);
+
+// Keeps the newest `limit` of checkpoints/step-N; step `kept` (-1: none) and the last stay whatever the limit.
+heed_status checkpoint_limit(const char *checkpoints, int64_t limit, int64_t kept, heed_error *);
 // The one with the most steps, step-N or final; *folder is NULL when there is none. free it.
 heed_status checkpoint_latest(const char *checkpoints, char **folder, heed_error *);

@@ -8,10 +8,25 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 double evaluation_loss(const evaluation *e) { return e->loss_sum / (double)e->scored; }
 double evaluation_perplexity(const evaluation *e) { return exp(evaluation_loss(e)); }
 double evaluation_bits_per_byte(const evaluation *e) { return e->loss_sum / log(2) / (double)e->bytes; }
+
+const char *const evaluation_metrics[] = {"eval_loss", "perplexity", "bits_per_byte", NULL};
+
+bool evaluation_metric(const evaluation *e, const char *name, double *value) {
+    static double (*const of[])(const evaluation *) = {evaluation_loss, evaluation_perplexity, evaluation_bits_per_byte};
+    const char *bare = strncmp(name, "eval_", 5) == 0 ? name + 5 : name;
+    for (int i = 0; evaluation_metrics[i] != NULL; i++) {
+        const char *known = evaluation_metrics[i];
+        if (strcmp(bare, strncmp(known, "eval_", 5) == 0 ? known + 5 : known) != 0) continue;
+        if (e != NULL) *value = of[i](e);
+        return true;
+    }
+    return false;
+}
 
 void evaluation_record(const evaluation *e, json_t *object) {
     json_file_set_real(object, "eval_loss", evaluation_loss(e));

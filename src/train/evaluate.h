@@ -34,6 +34,9 @@ heed_status evaluate_rows(evaluation *, model *, const row_set *, const evaluate
 double evaluation_loss(const evaluation *);
 double evaluation_perplexity(const evaluation *);       // exp(loss), without a cap
 double evaluation_bits_per_byte(const evaluation *);
+// By the name in metrics.jsonl, with or without "eval_"; false: there is none of that name.
+bool evaluation_metric(const evaluation *, const char *name, double *value);
+extern const char *const evaluation_metrics[];          // the names, ending in NULL
 
 // Sets eval_loss, perplexity, bits_per_byte, truncated, ... in an object.
 void evaluation_record(const evaluation *, json_t *object);

@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "io/file.h"
 #include "io/json.h"
 #include "nn/adamw.h"
 #include "train/stop.h"
@@ -14,12 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static double epoch_of(const train_run *r) { return (double)r->at.step / (double)r->at.steps_per_epoch; }
+double run_epoch(const train_run *r) { return (double)r->at.step / (double)r->at.steps_per_epoch; }
 
-static bool on_schedule(const train_run *r, int strategy, int64_t every) {
-    if (strategy == WHEN_STEPS) return r->at.step % every == 0;
-    return strategy == WHEN_EPOCH && r->at.step % r->at.steps_per_epoch == 0;
-}
+enum { SKIPS_IN_ROW = 10 };    // a passing fault is over by then; --on_nan skip must not go on for ever
 
 // ---- one step ----
 
@@ -73,25 +69,42 @@ static heed_status seek_origin(train_run *r, const step_rows *take, double *loss
     return status;
 }
 
-// The run ends here: names the first non-finite value of the step, in the log and in the sentence.
-static heed_status stop_not_finite(train_run *r, const step_rows *take, run_fault *fault, heed_error *error) {
+// A step whose loss or gradient is not finite: names the first such value, and skips the step where that was asked for and can
+// help. It cannot where a parameter itself is not finite, nor, it must be assumed, after many in a row.
+static heed_status meet_not_finite(train_run *r, const step_rows *take, run_fault *fault, heed_error *error) {
     heed_status status = each_batch(r, take, seek_origin, NULL, error);
     if (status != HEED_OK) return status;
-    json_t *line = json_pack("{s:I, s:f, s:o}", "step", (json_int_t)(r->at.step + 1), "epoch", epoch_of(r), "non_finite",
+    if (!r->origin.found)
+        snprintf(r->origin.sentence, sizeof r->origin.sentence,
+                 "every activation and gradient is finite, but the gradient's norm is not");
+    trainer_state *at = &r->at;
+    const bool lost = r->origin.parameter != NULL, skips = r->o.on_nan == ON_NAN_SKIP && !lost && at->skipped_in_row < SKIPS_IN_ROW;
+    at->step++;
+    if (skips) {
+        at->skipped++;
+        at->skipped_in_row++;
+        r->last.step = at->step;
+        r->last.epoch = run_epoch(r);
+        r->skipped = true;
+        return HEED_OK;
+    }
+    json_t *line = json_pack("{s:I, s:f, s:o}", "step", (json_int_t)at->step, "epoch", run_epoch(r), "non_finite",
                              nan_origin_json(&r->origin));
+    at->step--;
     status = run_log_metrics(&r->log, line, error);
     output_record(r->asked->out, line);
     json_decref(line);
     if (status != HEED_OK) return status;
     *fault = FAULT_NOT_FINITE;
-    const char *what = r->origin.found ? r->origin.sentence
-        : "every activation and gradient is finite, but the gradient's norm is not";
-    return error_set(error, HEED_INVALID, "stopped at step %lld: %s", (long long)(r->at.step + 1), what);
+    const char *why = r->o.on_nan != ON_NAN_SKIP ? "" : lost ? "; to skip the step would not help"
+        : "; --on_nan skip has skipped ten in a row, and skips no more";
+    return error_set(error, HEED_INVALID, "stopped at step %lld: %s%s", (long long)(at->step + 1), r->origin.sentence, why);
 }
 
 static heed_status take_step(train_run *r, run_fault *fault, heed_error *error) {
     const double begin = clock_seconds();
     step_rows take = {0};
+    r->skipped = false;
     double loss = 0;
     heed_status status = rows_of_step(r, r->at.step, &take, error);
     if (status != HEED_OK) return status;
@@ -101,14 +114,16 @@ static heed_status take_step(train_run *r, run_fault *fault, heed_error *error) 
     int64_t count;
     const parameter *p = model_parameters(r->from.model, &count);
     const double norm = isfinite(loss) ? gradient_norm(&r->engine, p, count) : NAN;
-    if (!isfinite(norm)) return stop_not_finite(r, &take, fault, error);
+    if (!isfinite(norm)) return meet_not_finite(r, &take, fault, error);
     const train_options *o = &r->o;
     const adamw rule = {schedule_rate(&r->schedule, r->at.step), o->adam_beta1, o->adam_beta2, o->adam_epsilon, o->weight_decay};
-    adamw_step(&r->engine, &rule, r->at.step + 1, gradient_clip_scale(norm, o->max_grad_norm), p, count, r->moments.m,
-               r->moments.v);
+    adamw_step(&r->engine, &rule, r->at.step - r->at.skipped + 1, gradient_clip_scale(norm, o->max_grad_norm), p, count,
+               r->moments.m, r->moments.v);
     r->at.step++;
+    r->at.skipped_in_row = 0;
+    r->learned++;
     r->at.tokens += take.tokens;
-    r->last = (step_facts){r->at.step, epoch_of(r), loss / (double)take.scored, rule.learning_rate, norm};
+    r->last = (step_facts){r->at.step, run_epoch(r), loss / (double)take.scored, rule.learning_rate, norm};
     r->at.loss_sum += r->last.loss;
     r->at.window_loss += r->last.loss;
     r->at.window_steps++;
@@ -118,16 +133,28 @@ static heed_status take_step(train_run *r, run_fault *fault, heed_error *error) 
 
 // ---- after a step ----
 
-static heed_status log_step(train_run *r, heed_error *error) {
-    const bool window_ends = r->at.step % r->o.logging_steps == 0 || r->at.step == r->at.steps;
+static json_t *step_line(const train_run *r) {
     json_t *line = json_pack("{s:I}", "step", (json_int_t)r->last.step);
-    if (line == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a line of metrics");
+    if (line == NULL) return NULL;
     json_file_set_real(line, "epoch", r->last.epoch);
+    if (r->skipped) {
+        json_object_set_new(line, "skipped_steps", json_integer(r->at.skipped));
+        json_object_set_new(line, "non_finite", nan_origin_json(&r->origin));
+        return line;
+    }
     json_file_set_real(line, "loss", r->last.loss);
     json_file_set_real(line, "learning_rate", r->last.learning_rate);
     json_file_set_real(line, "grad_norm", r->last.grad_norm);
     json_file_set_real(line, "tokens_per_second", progress_rate(&r->progress));
     json_object_set_new(line, "tokens", json_integer(r->at.tokens));
+    return line;
+}
+
+static heed_status log_step(train_run *r, heed_error *error) {
+    const run_output *out = r->asked->out;
+    const bool window_ends = (r->at.step % r->o.logging_steps == 0 || r->at.step == r->at.steps) && r->at.window_steps > 0;
+    json_t *line = step_line(r);
+    if (line == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a line of metrics");
     step_facts shown = r->last;
     if (window_ends) {
         shown.loss = r->at.window_loss / (double)r->at.window_steps;
@@ -135,103 +162,38 @@ static heed_status log_step(train_run *r, heed_error *error) {
         json_file_set_real(line, "elapsed_seconds", clock_seconds() - r->progress.started);
     }
     const heed_status status = run_log_metrics(&r->log, line, error);
-    output_record(r->asked->out, line);
+    output_record(out, line);
     json_decref(line);
+    if (r->skipped) output_line(out, LINE_NOTE, "step %lld skipped, %lld so far: %s", (long long)r->at.step,
+                                (long long)r->at.skipped, r->origin.sentence);
     if (!window_ends) return status;
     char text[256] = "";
     progress_text(&r->progress, &shown, 0, &(text_buffer){text, sizeof text, 0});
-    output_line(r->asked->out, LINE_PROGRESS, "%s", text);
+    output_line(out, LINE_PROGRESS, "%s", text);
     r->at.window_loss = 0;
     r->at.window_steps = 0;
     progress_window(&r->progress);
     return status;
 }
 
-static void tick(void *context, int64_t done, int64_t of) {
-    train_run *r = context;
-    progress_live_evaluation(&r->progress, r->asked->out, done, of);
-}
-
-static heed_status log_evaluation(train_run *r, heed_error *error) {
-    json_t *line = json_pack("{s:I, s:f}", "step", (json_int_t)r->at.step, "epoch", epoch_of(r));
-    if (line == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a line of metrics");
-    if (r->judged.finite) evaluation_record(&r->judged, line);
-    else json_object_set_new(line, "non_finite", nan_origin_json(&r->judged.origin));
-    const heed_status status = run_log_metrics(&r->log, line, error);
-    output_record(r->asked->out, line);
-    json_decref(line);
-    return status;
-}
-
-heed_status run_evaluate(train_run *r, run_fault *fault, heed_error *error) {
-    const evaluate_settings settings = {
-        .batch_size = r->o.batch_size, .max_batches = r->o.eval_max_batches, .token_bytes = r->from.token_bytes, .tick = tick,
-            .context = r,
-        .search = r->o.disable_mps_fix, .padding = {tokenizer_eos(r->from.words), r->o.padding_side == PAD_LEFT},
-    };
-    evaluation e;
-    heed_status status = evaluate_rows(&e, r->from.model, &r->judge, &settings, error);
-    if (status != HEED_OK) return status;
-    r->at.evaluation_due = e.stopped;
-    if (e.stopped) return HEED_OK;
-    r->judged = e;
-    r->judged_step = r->at.step;
-    r->evaluated = true;
-    status = log_evaluation(r, error);
-    report_attention(r);
-    if (status != HEED_OK) return status;
-    if (!e.finite) {
-        *fault = FAULT_NOT_FINITE;
-        return error_set(error, HEED_INVALID, "the evaluation at step %lld stopped: %s", (long long)r->at.step, e.origin.sentence);
-    }
-    char text[256] = "";
-    evaluation_text(&e, &(text_buffer){text, sizeof text, 0});
-    output_line(r->asked->out, LINE_PROGRESS, "evaluation at step %lld: %s", (long long)r->at.step, text);
-    return HEED_OK;
-}
-
-heed_status run_save(train_run *r, const char *name, heed_error *error) {
-    char *folder = file_join(r->checkpoints, name);
-    if (folder == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a path");
-    heed_status status = checkpoint_write(folder, r->from.model, r->from.words, &r->moments, &r->at, error);
-    free(folder);
-    if (status != HEED_OK) return status;
-    r->saved = r->at.step;
-    if (r->o.save_strategy != WHEN_NO) status = checkpoint_limit(r->checkpoints, r->o.save_total_limit, error);
-    return status == HEED_OK ? run_log_attention(&r->log, r->from.model, error) : status;
-}
-
-static heed_status save_step(train_run *r, heed_error *error) {
-    char name[32];
-    snprintf(name, sizeof name, "step-%lld", (long long)r->at.step);
-    return run_save(r, name, error);
-}
-
-// Evaluation before the checkpoint: a run that goes on from step N finds the evaluation of step N in the log.
-static heed_status after_step(train_run *r, run_fault *fault, heed_error *error) {
-    const bool last = r->at.step == r->at.steps, judged = r->judge.rows > 0 && r->o.eval_strategy != WHEN_NO;
-    heed_status status = log_step(r, error);
-    if (r->progress.first_step + 1 == r->at.step) report_attention(r);
-    if (status == HEED_OK && judged && (last || on_schedule(r, r->o.eval_strategy, r->o.eval_steps))) status = run_evaluate(r,
-        fault, error);
-    if (status == HEED_OK && on_schedule(r, r->o.save_strategy, r->o.save_steps)) status = save_step(r, error);
-    if (status == HEED_OK && last && stop_requested() == 0) status = run_save(r, "final", error);
-    return status;
-}
-
 heed_status run_loop(train_run *r, run_fault *fault, heed_error *error) {
     const run_output *out = r->asked->out;
-    const bool first_evaluation = r->judge.rows > 0 && (r->resume != NULL ? r->at.evaluation_due : r->o.eval_on_start);
+    const bool starts = r->at.step == 0 && r->judge.rows > 0 && r->o.eval_on_start;
     heed_status status = HEED_OK;
     progress_begin(&r->progress, r->at.step, r->at.steps);
-    if (first_evaluation) status = run_evaluate(r, fault, error);
+    // The evaluation of step 0 neither moves the schedule nor becomes the best; one that a signal kept from happening does.
+    r->at.evaluation_due = r->at.evaluation_due && r->judge.rows > 0;
+    if (starts && (r->resume == NULL || r->at.evaluation_due)) status = run_evaluate(r, fault, error);
+    else if (r->at.evaluation_due || run_final_is_due(r)) status = run_milestone(r, r->at.evaluation_due, fault, error);
     while (status == HEED_OK && r->at.step < r->at.steps && stop_requested() == 0) {
         status = take_step(r, fault, error);
-        if (status == HEED_OK) status = after_step(r, fault, error);
+        if (status == HEED_OK) status = log_step(r, error);
+        if (r->progress.first_step + 1 == r->at.step) report_attention(r);
+        if (status == HEED_OK) status = run_milestone(r, run_evaluates(r), fault, error);
         if (status == HEED_OK) progress_live(&r->progress, out, &r->last);
     }
     if (status != HEED_OK || stop_requested() == 0) return status;
-    if (r->saved != r->at.step || r->at.evaluation_due) status = save_step(r, error);
+    if (r->saved != r->at.step || r->at.evaluation_due) status = run_save_step(r, error);
     if (status == HEED_OK) *fault = FAULT_SIGNAL;
     return status;
 }

@@ -2,6 +2,7 @@
 #include "train/options.h"
 
 #include "base/text.h"
+#include "train/evaluate.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -10,6 +11,8 @@
 
 const char *const train_modes[] = {"pretrain", "sft", "rl", NULL};
 const char *const when_names[] = {"no", "steps", "epoch", NULL};
+const char *const save_names[] = {"no", "steps", "epoch", "best", NULL};
+const char *const truth_names[] = {"false", "true", NULL};
 const char *const schedule_names[] = {"linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
                                       "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr", NULL};
 const char *const padding_sides[] = {"left", "right", NULL};
@@ -40,12 +43,6 @@ static heed_status refuse_idle(const idle_option *list, size_t n, const options_
 static heed_status refuse_later(const train_options *o, heed_error *error) {
     if (o->mode != TRAIN_PRETRAIN)
         return error_set(error, HEED_REFUSED, "--mode %s is not built yet; pretrain is", train_modes[o->mode]);
-    const schedule_kind kind = (schedule_kind)o->lr_scheduler_type;
-    if (kind != SCHEDULE_LINEAR && kind != SCHEDULE_COSINE && kind != SCHEDULE_CONSTANT && kind != SCHEDULE_CONSTANT_WITH_WARMUP)
-        return error_set(error, HEED_REFUSED,
-                         "--lr_scheduler_type %s is not built yet; linear, cosine, constant and constant_with_warmup are",
-                         schedule_names[kind]);
-    if (o->on_nan == ON_NAN_SKIP) return error_set(error, HEED_REFUSED, "--on_nan skip is not built yet; stop is");
     const char *device = o->device;
     if (strcmp(device, "vulkan") == 0 || strcmp(device, "cuda") == 0 || strcmp(device, "mps") == 0)
         return error_set(error, HEED_REFUSED, "--device %s is not built yet; auto and cpu are", device);
@@ -93,14 +90,23 @@ static heed_status settle_attention(train_options *o, const options_given *given
 
 static heed_status settle_steps(train_options *o, const options_given *given, option_notes *notes, heed_error *error) {
     const bool constant = o->lr_scheduler_type == SCHEDULE_CONSTANT;
+    const bool plateau = o->lr_scheduler_type == SCHEDULE_REDUCE_LR_ON_PLATEAU;
     const idle_option idle[] = {
         {constant, "--warmup_steps", "the constant schedule has no warm-up; constant_with_warmup has"},
         {constant, "--warmup_ratio", "the constant schedule has no warm-up; constant_with_warmup has"},
+        {plateau, "--warmup_steps", "reduce_lr_on_plateau has no warm-up"},
+        {plateau, "--warmup_ratio", "reduce_lr_on_plateau has no warm-up"},
     };
     const heed_status status = refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
     if (status != HEED_OK) return status;
     if (!(o->num_train_epochs > 0))
         return error_set(error, HEED_INVALID, "--num_train_epochs is %g; it must be above 0", o->num_train_epochs);
+    if (plateau && o->eval_strategy == WHEN_NO)
+        return error_set(error, HEED_INVALID, "--lr_scheduler_type reduce_lr_on_plateau follows the evaluations, and "
+                         "--eval_strategy is no; steps or epoch is needed");
+    if (o->lr_scheduler_type == SCHEDULE_COSINE_WITH_MIN_LR && !given->has(given->context, "--lr_scheduler_kwargs"))
+        note(notes, "cosine_with_min_lr ends at %g of --learning_rate; another: --lr_scheduler_kwargs '{\"min_lr_rate\": 0.2}'",
+             SCHEDULE_MIN_LR_RATE);
     if (o->max_steps > 0 && given->has(given->context, "--num_train_epochs"))
         note(notes, "--max_steps %lld wins over --num_train_epochs", (long long)o->max_steps);
     if (o->warmup_ratio > 0 && given->has(given->context, "--warmup_steps"))
@@ -127,6 +133,34 @@ static heed_status settle_evaluation(train_options *o, const options_given *give
     return refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
 }
 
+static heed_status settle_best(train_options *o, const options_given *given, heed_error *error) {
+    const bool never = o->eval_strategy == WHEN_NO;
+    const idle_option idle[] = {
+        {never, "--metric_for_best_model", "nothing is evaluated with --eval_strategy no"},
+        {never, "--greater_is_better", "nothing is evaluated with --eval_strategy no"},
+        {never, "--load_best_model_at_end", "nothing is evaluated with --eval_strategy no"},
+    };
+    const heed_status status = refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
+    if (status != HEED_OK) return status;
+    o->metric_given = given->has(given->context, "--metric_for_best_model");
+    if (o->metric_for_best_model == NULL) o->metric_for_best_model = evaluation_metrics[0];
+    if (!evaluation_metric(NULL, o->metric_for_best_model, NULL))
+        return error_set(error, HEED_INVALID, "--metric_for_best_model is \"%.40s\"; it must be one of: %s, %s, %s",
+                         o->metric_for_best_model, evaluation_metrics[0], evaluation_metrics[1], evaluation_metrics[2]);
+    if (o->save_strategy == WHEN_BEST && never)
+        return error_set(error, HEED_INVALID, "--save_strategy best follows the evaluations, and --eval_strategy is no; steps or "
+                         "epoch is needed");
+    if (!o->load_best_model_at_end || o->save_strategy == WHEN_BEST) return HEED_OK;
+    if (o->save_strategy != o->eval_strategy)
+        return error_set(error, HEED_INVALID, "--load_best_model_at_end needs a checkpoint of what is evaluated: --save_strategy "
+                         "is %s and --eval_strategy %s; they must be the same, or --save_strategy best",
+                         save_names[o->save_strategy], when_names[o->eval_strategy]);
+    if (o->save_strategy == WHEN_STEPS && o->save_steps % o->eval_steps != 0)
+        return error_set(error, HEED_INVALID, "--load_best_model_at_end needs a checkpoint of what is evaluated: --save_steps is "
+                         "%lld; it must be a multiple of --eval_steps, %lld", (long long)o->save_steps, (long long)o->eval_steps);
+    return HEED_OK;
+}
+
 static heed_status settle_folder(train_options *o, const options_given *given, heed_error *error) {
     const bool resumes = o->resume_from_checkpoint != NULL;
     const idle_option idle[] = {
@@ -144,9 +178,10 @@ static heed_status settle_folder(train_options *o, const options_given *given, h
 heed_status options_settle(train_options *o, const options_given *given, option_notes *notes, heed_error *error) {
     *notes = (option_notes){0};
     heed_status status = settle_rows(o, given, error);
-    if (status == HEED_OK) status = settle_steps(o, given, notes, error);
     if (status == HEED_OK) status = settle_evaluation(o, given, notes, error);
+    if (status == HEED_OK) status = settle_steps(o, given, notes, error);
     if (status == HEED_OK) status = settle_attention(o, given, notes, error);
+    if (status == HEED_OK) status = settle_best(o, given, error);
     if (status == HEED_OK) status = settle_folder(o, given, error);
     if (status == HEED_OK) status = refuse_later(o, error);    // last: what has no meaning is that, whatever is not built
     o->fp32 = true;

@@ -6,18 +6,19 @@
 #include "base/error.h"
 
 typedef enum { TRAIN_PRETRAIN, TRAIN_SFT, TRAIN_RL } train_mode;
-typedef enum { WHEN_NO, WHEN_STEPS, WHEN_EPOCH } when;    // evaluation and checkpoints
+typedef enum { WHEN_NO, WHEN_STEPS, WHEN_EPOCH, WHEN_BEST } when;    // evaluation and checkpoints; best: checkpoints only
 typedef enum {
     SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_COSINE_WITH_RESTARTS, SCHEDULE_POLYNOMIAL, SCHEDULE_CONSTANT,
     SCHEDULE_CONSTANT_WITH_WARMUP, SCHEDULE_INVERSE_SQRT, SCHEDULE_REDUCE_LR_ON_PLATEAU, SCHEDULE_COSINE_WITH_MIN_LR
 } schedule_kind;
+#define SCHEDULE_MIN_LR_RATE 0.1    // of cosine_with_min_lr, where neither min_lr nor min_lr_rate is given
 enum { PAD_LEFT, PAD_RIGHT };
 enum { ON_NAN_STOP, ON_NAN_SKIP };
 enum { FALLBACK_WARN, FALLBACK_REFUSE };
 
 // The names of the values above, in their order; each ends in NULL.
-extern const char *const train_modes[], *const when_names[], *const schedule_names[], *const padding_sides[];
-extern const char *const on_nan_names[], *const fallback_names[];
+extern const char *const train_modes[], *const when_names[], *const save_names[], *const schedule_names[], *const padding_sides[];
+extern const char *const on_nan_names[], *const fallback_names[], *const truth_names[];
 
 typedef struct {
     // what is trained on what
@@ -37,12 +38,16 @@ typedef struct {
     int64_t max_steps, warmup_steps;
     double num_train_epochs, learning_rate, warmup_ratio, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm;
     int lr_scheduler_type;
+    const char *lr_scheduler_kwargs;    // a JSON object; NULL: {}
     bool fp32;
     int on_nan;
     // evaluation, checkpoints, records
     int eval_strategy, save_strategy;
     int64_t eval_steps, eval_max_batches, save_steps, save_total_limit, logging_steps, seed;
     bool eval_on_start;
+    const char *metric_for_best_model;
+    int greater_is_better;    // a truth
+    bool load_best_model_at_end, metric_given;
     const char *resume_from_checkpoint, *output_dir;
     bool overwrite, quiet, json;
     // known, built later: the parser refuses them, so these are never looked at
@@ -60,6 +65,9 @@ typedef struct {
 
 enum { OPTION_NOTES = 8 };
 typedef struct { int count; char text[OPTION_NOTES][160]; } option_notes;    // sentences the user should read
+
+// The best checkpoint is kept, whatever --save_total_limit says.
+static inline bool options_keep_best(const train_options *o) { return o->load_best_model_at_end || o->metric_given; }
 
 // Checks what the options mean together and replaces what one of them implies about another (--eval_steps alone, the
 // deprecated alias, ratio over steps). HEED_INVALID: a usage error; HEED_REFUSED: meaningful, but not built.

@@ -56,16 +56,22 @@ static const char *fault_name(run_fault fault) {
 
 static json_t *final_json(const train_run *r, run_fault fault, const attention_summary *a) {
     const double elapsed = clock_seconds() - r->progress.started;
-    const int64_t taken = r->at.step - r->progress.first_step;
     json_t *j = json_pack("{s:s, s:I, s:I, s:I}", "status", fault_name(fault), "step", (json_int_t)r->at.step, "steps",
                           (json_int_t)r->at.steps,
                           "tokens", (json_int_t)r->at.tokens);
     json_file_set_real(j, "epoch", (double)r->at.step / (double)r->at.steps_per_epoch);
-    if (r->at.step > 0) json_file_set_real(j, "train_loss", r->at.loss_sum / (double)r->at.step);
-    if (taken > 0) json_file_set_real(j, "last_loss", r->last.loss);
+    json_object_set_new(j, "skipped_steps", json_integer(r->at.skipped));
+    if (r->at.step > r->at.skipped) json_file_set_real(j, "train_loss", r->at.loss_sum / (double)(r->at.step - r->at.skipped));
+    if (r->learned > 0) json_file_set_real(j, "last_loss", r->last.loss);
     if (r->evaluated && r->judged.finite) {
         evaluation_record(&r->judged, j);
         json_object_set_new(j, "eval_step", json_integer(r->judged_step));
+    }
+    if (r->at.best_step >= 0) {
+        json_object_set_new(j, "metric_for_best_model", json_string(r->at.metric));
+        json_file_set_real(j, "best_metric", r->at.best_metric);
+        json_object_set_new(j, "best_step", json_integer(r->at.best_step));
+        json_object_set_new(j, "final_is_best", json_boolean(r->o.load_best_model_at_end));
     }
     json_file_set_real(j, "seconds", elapsed);
     if (r->progress.step_seconds > 0) json_file_set_real(j, "tokens_per_second",
@@ -93,6 +99,16 @@ static void say_steps(const train_run *r, run_fault fault) {
                 clock_seconds() - r->progress.started, r->progress.step_seconds > 0
                     ? (double)r->progress.tokens / r->progress.step_seconds : 0,
                 r->last.loss);
+    if (r->at.skipped > 0)
+        output_line(out, LINE_CLOSING, "skipped      %lld steps were not finite; metrics.jsonl names each origin",
+                    (long long)r->at.skipped);
+}
+
+static void say_best(const train_run *r, run_fault fault) {
+    if (r->at.best_step < 0 || !options_keep_best(&r->o)) return;
+    const bool loaded = fault == FAULT_NONE && r->o.load_best_model_at_end;
+    output_line(r->asked->out, LINE_CLOSING, "best         step %lld: %s %.6g%s", (long long)r->at.best_step, r->at.metric,
+                r->at.best_metric, loaded ? "; checkpoints/final holds it" : "");
 }
 
 heed_status report_end(train_run *r, run_fault fault, heed_error *error) {
@@ -110,6 +126,7 @@ heed_status report_end(train_run *r, run_fault fault, heed_error *error) {
         evaluation_text(&r->judged, &(text_buffer){text, sizeof text, 0});
         output_line(out, LINE_CLOSING, "evaluation   at step %lld: %s", (long long)r->judged_step, text);
     }
+    say_best(r, fault);
     output_line(out, LINE_CLOSING, "run folder   %s", r->o.output_dir);
     output_line(out, LINE_CLOSING, "attention    requested %s, ran %s: %s", a.requested, a.actual, a.reason);
     return status;

@@ -114,12 +114,17 @@ static row_layout layout_of(const train_options *o) {
 
 // Evaluation that is only the default is dropped, with a line; evaluation that was asked for is an error.
 static heed_status without_evaluation(train_run *r, heed_error *error) {
-    static const char *const asking[] = {"eval_strategy", "eval_steps", "eval_on_start", "eval_max_batches"};
+    static const char *const asking[] = {"eval_strategy", "eval_steps", "eval_on_start", "eval_max_batches",
+                                         "metric_for_best_model", "greater_is_better", "load_best_model_at_end"};
     for (size_t i = 0; i < sizeof asking / sizeof *asking; i++)
         if (json_object_get(r->asked->given, asking[i]) != NULL)
             return error_set(error, HEED_INVALID,
                              "--%s: data set \"%s\" has no second document that could be held out for evaluation; "
                              "give --eval_dataset, or separate documents by blank lines", asking[i], r->from.all.name);
+    if (r->o.lr_scheduler_type == SCHEDULE_REDUCE_LR_ON_PLATEAU || r->o.save_strategy == WHEN_BEST)
+        return error_set(error, HEED_INVALID, "%s follows the evaluations, but data set \"%s\" has no second document that could "
+                         "be held out; give --eval_dataset", r->o.save_strategy == WHEN_BEST ? "--save_strategy best"
+                         : "--lr_scheduler_type reduce_lr_on_plateau", r->from.all.name);
     output_line(r->asked->out, LINE_NOTE, "nothing is evaluated: data set \"%s\" has no second document that could be held out; "
                 "--eval_dataset can name another file", r->from.all.name);
     r->o.eval_strategy = WHEN_NO;
@@ -160,7 +165,27 @@ static void describe_state(train_run *r) {
     s->threads = r->o.threads;
     s->data = rows_hash(&r->learn);
     s->learning_rate = r->o.learning_rate;
+    s->best_step = -1;
+    s->plateau = r->schedule.plateau;
+    snprintf(s->metric, sizeof s->metric, "%s", r->o.metric_for_best_model);
     snprintf(s->schedule, sizeof s->schedule, "%s", schedule_names[r->o.lr_scheduler_type]);
+}
+
+// The best so far and the plateau, where the checkpoint's are of the same metric and schedule. A number that it does not hold
+// stays what a new run begins with.
+static void take_judgements(train_run *r, const trainer_state *old) {
+    const bool same_metric = strcmp(old->metric, r->at.metric) == 0;
+    if (old->best_step >= 0 && same_metric) {
+        r->at.best_step = old->best_step;
+        r->at.best_metric = old->best_metric;
+    } else if (old->best_step >= 0)
+        output_line(r->asked->out, LINE_NOTE, "resumed with --metric_for_best_model %s instead of %s: the best is sought anew",
+                    r->at.metric, old->metric);
+    plateau *now = &r->schedule.plateau;
+    if (strcmp(old->schedule, r->at.schedule) != 0 || old->plateau.rate <= 0) return;
+    const double none = now->best;
+    *now = old->plateau;
+    if (isnan(now->best)) now->best = none;
 }
 
 // Takes over what a checkpoint says, after checking that this run can go on exactly where that one was.
@@ -199,6 +224,9 @@ static heed_status take_state(train_run *r, run_fault *fault, heed_error *error)
     now->window_loss = old.window_loss;
     now->window_steps = old.window_steps;
     now->evaluation_due = old.evaluation_due;
+    now->skipped = old.skipped;
+    now->skipped_in_row = old.skipped_in_row;
+    take_judgements(r, &old);
     return checkpoint_read_moments(r->resume, r->from.model, &r->moments, error);
 }
 
@@ -299,6 +327,7 @@ static heed_status open_folder(train_run *r, run_fault *fault, heed_error *error
     if (status == HEED_OK) status = folder_make(r->checkpoints, error);
     if (status == HEED_OK) status = folder_clean(r->o.output_dir, error);
     if (status == HEED_OK) status = folder_clean(r->checkpoints, error);
+    if (status == HEED_OK) status = run_bring_best(r, error);
     if (status == HEED_OK) status = run_log_open(&r->log, r->o.output_dir, r->resume != NULL ? r->at.step : -1, error);
     if (status == HEED_OK) status = write_run_json(r, error);
     return status;

@@ -43,6 +43,8 @@ typedef struct {
     int64_t judged_step;
     step_facts last;
     nan_origin origin;
+    bool skipped;                      // the last step, by --on_nan skip: origin says why
+    int64_t learned;                   // steps of this process that were not skipped
     batch batch;
 } train_run;
 
@@ -53,8 +55,16 @@ run_fault run_train(const run_request *, heed_error *);
 // ---- between the files of this folder ----
 
 heed_status run_loop(train_run *, run_fault *, heed_error *);    // all steps, from at.step on
+double run_epoch(const train_run *);                             // at.step in epochs
+
+// milestone.c
 heed_status run_evaluate(train_run *, run_fault *, heed_error *);
-heed_status run_save(train_run *, const char *name, heed_error *);    // checkpoints/name
+bool run_evaluates(const train_run *);       // the options ask for an evaluation after step at.step
+// After step at.step: the evaluation, when it is wanted, and what follows from it; the checkpoints that are due.
+heed_status run_milestone(train_run *, bool evaluates, run_fault *, heed_error *);
+heed_status run_save_step(train_run *, heed_error *);    // checkpoints/step-N
+bool run_final_is_due(const train_run *);    // all steps are taken, but checkpoints/final is missing or older
+heed_status run_bring_best(train_run *, heed_error *);
 
 // Sentences about implementations that stood in for the one asked for, each once.
 void report_attention(train_run *);

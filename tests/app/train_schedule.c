@@ -102,8 +102,8 @@ static void combinations(void) {
     o = usual();
     o.lr_scheduler_type = SCHEDULE_CONSTANT;
     CHECK(settle(&o, (const char *const[]){"--warmup_steps", NULL}, &notes, &error) == HEED_INVALID, "warm-up of a constant rate");
-    o.lr_scheduler_type = SCHEDULE_POLYNOMIAL;
-    CHECK(settle(&o, (const char *const[]){NULL}, &notes, &error) == HEED_REFUSED, "a schedule that is not built");
+    o.lr_scheduler_type = SCHEDULE_REDUCE_LR_ON_PLATEAU;
+    CHECK(settle(&o, (const char *const[]){"--warmup_steps", NULL}, &notes, &error) == HEED_INVALID, "warm-up of a plateau");
     o = usual();
     o.mode = TRAIN_RL;
     CHECK(settle(&o, (const char *const[]){NULL}, &notes, &error) == HEED_REFUSED, "a mode that is not built");
