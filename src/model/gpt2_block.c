@@ -35,18 +35,26 @@ static heed_status forward_attention(const gpt2_work *w, int64_t layer, const fl
     return HEED_OK;
 }
 
-// mid = x + branch;  branch = mlp_out(gelu(mlp_in(norm_2(mid))))
-static void forward_mlp(const gpt2_work *w, int64_t layer, const gpt2_kept *b) {
+// mid = x + branch;  fc = mlp_in(norm_2(mid))
+static void forward_mlp_in(const gpt2_work *w, int64_t layer, const gpt2_kept *b) {
+    const model *m = w->model;
+    const engine *e = &m->engine;
+    const parameter *p = block_parameter(m, layer, 0);
+    const int64_t T = w->tokens, C = m->config.width, I = m->config.inner;
+    const layer_norm norm2 = gpt2_norm(m, &p[B_NORM2_W]);
+    layer_norm_forward(e, &norm2, T, b->x, w->memory->branch, b->mid, b->norm2, b->mean2, b->rstd2);
+    if (search(w, layer, "residual", b->mid, C) || search(w, layer, "norm 2", b->norm2, C)) return;
+    linear_forward(e, (linear_shape){C, I, LINEAR_IN_OUT}, T, b->norm2, p[B_FC_W].value, p[B_FC_B].value, b->fc);
+    search(w, layer, "mlp in", b->fc, I);
+}
+
+// branch = mlp_out(gelu(fc))
+static void forward_mlp_out(const gpt2_work *w, int64_t layer, const gpt2_kept *b) {
     const model *m = w->model;
     const engine *e = &m->engine;
     const parameter *p = block_parameter(m, layer, 0);
     const int64_t T = w->tokens, C = m->config.width, I = m->config.inner;
     float *branch = w->memory->branch, *gelu = w->memory->gelu;
-    const layer_norm norm2 = gpt2_norm(m, &p[B_NORM2_W]);
-    layer_norm_forward(e, &norm2, T, b->x, branch, b->mid, b->norm2, b->mean2, b->rstd2);
-    if (search(w, layer, "residual", b->mid, C) || search(w, layer, "norm 2", b->norm2, C)) return;
-    linear_forward(e, (linear_shape){C, I, LINEAR_IN_OUT}, T, b->norm2, p[B_FC_W].value, p[B_FC_B].value, b->fc);
-    if (search(w, layer, "mlp in", b->fc, I)) return;
     gelu_forward(e, T * I, b->fc, gelu);
     if (search(w, layer, "gelu", gelu, I)) return;
     linear_forward(e, (linear_shape){I, C, LINEAR_IN_OUT}, T, gelu, p[B_MLP_W].value, p[B_MLP_B].value, branch);
@@ -55,7 +63,15 @@ static void forward_mlp(const gpt2_work *w, int64_t layer, const gpt2_kept *b) {
 
 heed_status gpt2_block_forward(const gpt2_work *w, int64_t layer, const float *before, const gpt2_kept *b, heed_error *error) {
     const heed_status status = forward_attention(w, layer, before, b, error);
-    if (status == HEED_OK && !gpt2_search_ended(&w->search)) forward_mlp(w, layer, b);
+    if (status != HEED_OK || gpt2_search_ended(&w->search)) return status;
+    forward_mlp_in(w, layer, b);
+    if (!gpt2_search_ended(&w->search)) forward_mlp_out(w, layer, b);
+    return HEED_OK;
+}
+
+heed_status gpt2_block_recompute(const gpt2_work *w, int64_t layer, const gpt2_kept *b, heed_error *error) {
+    const heed_status status = forward_attention(w, layer, NULL, b, error);
+    if (status == HEED_OK) forward_mlp_in(w, layer, b);
     return status;
 }
 

@@ -39,6 +39,8 @@ heed_status gpt2_forward(const gpt2_work *, const int32_t *id, const int32_t *po
 
 // One block. before: mid of the block before it, whose branch is in memory.branch; NULL: kept.x holds the block's input.
 heed_status gpt2_block_forward(const gpt2_work *, int64_t layer, const float *before, const gpt2_kept *, heed_error *);
+// Computes again what gpt2_block_forward kept, from kept.x: the same lines and so the same bits, without the last branch.
+heed_status gpt2_block_recompute(const gpt2_work *, int64_t layer, const gpt2_kept *, heed_error *);
 // From memory.dx, the gradient of the block's result, to memory.dx, that of its input; adds to the parameters' gradients,
 // or writes them where model.fresh.
 heed_status gpt2_block_backward(const gpt2_work *, int64_t layer, const gpt2_kept *, heed_error *);

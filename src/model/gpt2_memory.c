@@ -17,9 +17,10 @@ static float *cut_floats(cutter *c, int64_t a, int64_t b) {
     return cut(c, size_mul(size_mul((size_t)a, (size_t)b), sizeof(float)));
 }
 
+// All of a block's but its input.
 static void cut_kept(cutter *c, const model_config *config, int64_t T, gpt2_kept *b) {
     const int64_t C = config->width;
-    b->x = cut_floats(c, T, C), b->norm1 = cut_floats(c, T, C), b->qkv = cut_floats(c, T, 3 * C);
+    b->norm1 = cut_floats(c, T, C), b->qkv = cut_floats(c, T, 3 * C);
     b->att = cut_floats(c, T, C), b->lse = cut_floats(c, T, config->heads);
     b->mid = cut_floats(c, T, C), b->norm2 = cut_floats(c, T, C), b->fc = cut_floats(c, T, config->inner);
     b->mean1 = cut_floats(c, T, 1), b->rstd1 = cut_floats(c, T, 1);
@@ -29,7 +30,11 @@ static void cut_kept(cutter *c, const model_config *config, int64_t T, gpt2_kept
 size_t gpt2_memory_lay_out(gpt2_memory *m, const model_config *config, const gpt2_memory_size *size, void *at) {
     const int64_t T = size->tokens, C = config->width, I = config->inner;
     cutter c = {at, 0};
-    for (int64_t i = 0; i < m->n_kept; i++) cut_kept(&c, config, T, &m->kept[i]);
+    for (int64_t i = 0; i < m->n_kept; i++) {
+        if (m->recompute && i > 0) m->kept[i] = m->kept[0];
+        else cut_kept(&c, config, T, &m->kept[i]);
+        m->kept[i].x = cut_floats(&c, T, C);
+    }
     m->x_last = cut_floats(&c, T, C), m->normed = cut_floats(&c, T, C);
     m->mean = cut_floats(&c, T, 1), m->rstd = cut_floats(&c, T, 1);
     m->branch = cut_floats(&c, T, C);

@@ -17,6 +17,7 @@ typedef struct {
     void *head_scratch;                      // of the loss; lies over gelu .. norm_scratch, which rest meanwhile
     int64_t n_kept;
     gpt2_kept *kept;                         // one for each block; or a single one that all blocks use, without gradient
+    bool recompute;                          // each block keeps its x only; the rest is the last one's that was computed
 } gpt2_memory;
 
 typedef struct {

@@ -137,7 +137,10 @@ static heed_status backward_all(run *r) {
                         final_parameter(m, 0)->grad, final_parameter(m, 1)->grad, !m->fresh, memory->norm_scratch);
     gpt2_search_in(search, -1, "final norm", true, memory->dx, C);
     for (int64_t i = m->config.layers - 1; i >= 0 && !gpt2_search_ended(search); i--) {
-        const heed_status status = gpt2_block_backward(&r->work, i, gpt2_kept_of(&r->work, i), r->error);
+        const gpt2_kept *b = gpt2_kept_of(&r->work, i);
+        heed_status status = HEED_OK;    // what the last block kept is still there
+        if (memory->recompute && i < m->config.layers - 1) status = gpt2_block_recompute(&r->work, i, b, r->error);
+        if (status == HEED_OK) status = gpt2_block_backward(&r->work, i, b, r->error);
         if (status != HEED_OK) return status;
     }
     if (gpt2_search_ended(search)) return HEED_OK;
@@ -176,7 +179,7 @@ heed_status gpt2_run(model *m, const model_batch *b, const gpt2_pass *pass, heed
     r->m = m, r->batch = b, r->pass = pass, r->error = error;
     r->attention = (attention_batch){.rows = b->rows, .length = b->length, .heads = c->heads, .channels = c->width / c->heads,
                                      .key_range = b->key_range, .document = b->document};
-    r->memory.n_kept = n_kept, r->memory.kept = r->kept;
+    r->memory = (gpt2_memory){.n_kept = n_kept, .kept = r->kept, .recompute = m->recompute};
     r->work = (gpt2_work){.model = m, .tokens = b->rows * b->length, .attention = {r, attend, attend_backward},
                           .search = {b, pass->origin}, .memory = &r->memory};
     const heed_status status = run_pass(r);

@@ -84,6 +84,8 @@ heed_status model_set_attention(model *m, const attention_choice *choice, bool t
     return model_set_threads(m, n_threads, error);
 }
 
+void model_set_recompute(model *m, bool recompute) { m->recompute = recompute; }
+
 heed_status model_take_gradients(model *m, heed_error *error) {
     if (m->grads != NULL) return HEED_OK;
     m->grads = memory_take(size_mul((size_t)m->elements, sizeof(float)));

@@ -45,6 +45,9 @@ const parameter *model_parameters(const model *, int64_t *count);
 heed_status model_set_threads(model *, int n_threads, heed_error *);    // 0: all
 const engine *model_engine(const model *);                              // for adamw_step and gradient_norm
 heed_status model_set_attention(model *, const attention_choice *, bool training, heed_error *);    // default: auto
+// Gradient checkpointing (Chen et al. 2016): each block keeps its input only and is computed again in backward. Less memory,
+// a third more time, the same bits. Default: off.
+void model_set_recompute(model *, bool);
 // What attention ran so far, one record per distinct problem.
 const attention_record *model_attention_records(const model *, int64_t *count);
 

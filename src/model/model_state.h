@@ -21,6 +21,7 @@ struct model {
     int64_t count, elements;    // parameters, and all their values
     float *values, *grads;      // one block each, cut into the parameters; grads NULL until wanted
     bool fresh;                 // grads count as zero
+    bool recompute;             // blocks are computed again in backward
     double initializer_range;
 
     engine engine;

@@ -242,6 +242,7 @@ static heed_status prepare_model(train_run *r, heed_error *error) {
     const int n_threads = (int)r->o.threads;
     heed_status status = model_set_threads(r->from.model, n_threads, error);
     if (status == HEED_OK) status = model_set_attention(r->from.model, &r->attention, true, error);
+    model_set_recompute(r->from.model, r->o.gradient_checkpointing);
     if (status == HEED_OK) status = engine_create(&r->engine, n_threads, NULL, error);
     if (status == HEED_OK) status = moments_create(&r->moments, r->from.model, error);
     return status;

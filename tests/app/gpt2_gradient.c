@@ -102,6 +102,29 @@ static void test_threads(const model_batch *b) {
     for (int i = 0; i < 2; i++) model_free(m[i]);
 }
 
+// Blocks computed again in backward: not one bit differs, with attention counted twice in all blocks but the last.
+static void test_recompute(model *m, const model_batch *b) {
+    double loss[2];
+    int64_t scored, count, calls[2] = {0};
+    heed_error error;
+    float *kept = malloc((size_t)m->elements * sizeof *kept);
+    for (int again = 0; again < 2; again++) {
+        model_set_recompute(m, again);
+        if (again) memcpy(kept, m->grads, (size_t)m->elements * sizeof *kept);
+        model_gradient_clear(m);
+        const attention_record *records = model_attention_records(m, &count);
+        for (int64_t i = 0; i < count; i++) calls[again] -= records[i].calls;
+        CHECK(model_gradient(m, b, 0.5, &loss[again], &scored, &error) == HEED_OK, "%s", error.text);
+        for (int64_t i = 0; i < count; i++) calls[again] += records[i].calls;
+    }
+    CHECK(memcmp(&loss[0], &loss[1], sizeof loss[0]) == 0, "recomputing changes the loss: %.17g %.17g", loss[0], loss[1]);
+    CHECK(memcmp(kept, m->grads, (size_t)m->elements * sizeof *kept) == 0, "recomputing changes the gradient");
+    CHECK(calls[1] - calls[0] == m->config.layers - 1, "attention is called %lld times instead of %lld", (long long)calls[1],
+          (long long)calls[0]);
+    model_set_recompute(m, false);
+    free(kept);
+}
+
 int main(void) {
     heed_error error;
     small_memory memory;
@@ -115,6 +138,7 @@ int main(void) {
     for (int i = 0; i < SMALL_TOKENS; i++) memory.document[i] = i % SMALL_LENGTH / 4;
     memory.range[0] = 3;
     test_differences(m, &b);
+    test_recompute(m, &b);
     b.document = NULL;
     test_sums(m, &b);
     test_threads(&b);

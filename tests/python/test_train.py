@@ -314,6 +314,24 @@ def test_mps_pre28(run_heed, text_file, tmp_path):
     sentence(done, 64, "--disable_mps_fix", "no effect")
 
 
+# ---- memory ----
+
+@pytest.mark.parametrize("more", [[], ["--use_packing", "--attn_implementation", "eager"]], ids=["padded", "packed"])
+def test_gradient_checkpointing_changes_no_bit(run_heed, text_file, tmp_path, more):
+    """Losses, gradient norms and weights are those of a run without; attention's forward is counted as often as it ran."""
+    calls = []
+    for name, flag in (("plain", []), ("again", ["--gradient_checkpointing"])):
+        done = run_heed(*small(text_file, tmp_path / name, "--max_steps", 6, "--gradient_accumulation_steps", 2, "--learning_rate",
+                               "2e-3", "--eval_strategy", "no", *more, *flag))
+        assert done.returncode == 0, done.stderr
+        records = json.loads((tmp_path / name / "attention.json").read_text())
+        calls.append([sum(r["calls"] for r in records if ("grad" in r["problem"].split()) == grad) for grad in (False, True)])
+    assert timeless(tmp_path / "plain") == timeless(tmp_path / "again")
+    assert weights(tmp_path / "plain/checkpoints/final") == weights(tmp_path / "again/checkpoints/final")
+    assert calls[0][0] == calls[0][1] == calls[1][1] and calls[1][0] == calls[0][0] * (4 + 3) // 4, calls
+    assert json.loads((tmp_path / "again/run.json").read_text())["options"]["effective"]["gradient_checkpointing"]
+
+
 # ---- bad input ----
 
 BAD = [
@@ -326,7 +344,6 @@ BAD = [
     (["--use_lora"], 3, ["--use_lora"]),
     (["--bf16"], 3, ["--bf16"]),
     (["--fp16"], 3, ["refused"]),
-    (["--gradient_checkpointing"], 3, ["--gradient_checkpointing"]),
     (["--lr_scheduler_type", "lineer"], 64, ["linear"]),
     (["--on_nan", "go"], 64, ["--on_nan", "skip"]),
     (["--device", "cuda"], 3, ["cuda"]),
