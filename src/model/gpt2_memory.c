@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/gpt2_memory.h"
 
+#include "base/error.h"
 #include "base/memory.h"
+#include "model/model_state.h"
 #include "nn/loss.h"
 #include "nn/norm.h"
 
@@ -48,4 +50,19 @@ size_t gpt2_memory_lay_out(gpt2_memory *m, const model_config *config, const gpt
     m->workspace = cut(&c, size->workspace_bytes);
     m->norm_scratch = cut(&c, layer_norm_scratch_bytes(T, C));
     return c.used > head_end ? c.used : head_end;
+}
+
+heed_status gpt2_memory_take(model *m, gpt2_memory *memory, const gpt2_memory_size *size, heed_error *error) {
+    const size_t bytes = gpt2_memory_lay_out(memory, &m->config, size, NULL);
+    if (bytes > m->memory_bytes) {
+        memory_free(m->memory);    // before the new one: never both at once
+        m->memory_bytes = 0;
+        m->memory = memory_take(bytes);
+        if (m->memory == NULL)
+            return error_set(error, HEED_NO_MEMORY, "no memory for a pass over %lld tokens (%.1f GB)", (long long)size->tokens,
+                             1e-9 * (double)bytes);
+        m->memory_bytes = bytes;
+    }
+    gpt2_memory_lay_out(memory, &m->config, size, m->memory);
+    return HEED_OK;
 }

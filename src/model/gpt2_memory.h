@@ -28,3 +28,6 @@ typedef struct {
 
 // Cuts `at` up, for n_kept blocks as set in *memory; returns the bytes it takes. at NULL: only counts.
 size_t gpt2_memory_lay_out(gpt2_memory *, const model_config *, const gpt2_memory_size *, void *at);
+
+// The same from the model's own memory, which grows to the largest pass so far.
+heed_status gpt2_memory_take(model *, gpt2_memory *, const gpt2_memory_size *, heed_error *);

@@ -71,25 +71,6 @@ static heed_status attend_backward(void *context, int64_t layer, const gpt2_kept
     return status;
 }
 
-// ---- Memory -----------------------------------------------------------------------------------------------------------
-
-static heed_status take_memory(run *r) {
-    model *m = r->m;
-    const gpt2_memory_size size = {r->work.tokens, r->pass->gradient, r->pass->loss != NULL, r->workspace_bytes};
-    const size_t bytes = gpt2_memory_lay_out(&r->memory, &m->config, &size, NULL);
-    if (bytes > m->memory_bytes) {
-        memory_free(m->memory);    // before the new one: never both at once
-        m->memory_bytes = 0;
-        m->memory = memory_take(bytes);
-        if (m->memory == NULL)
-            return error_set(r->error, HEED_NO_MEMORY, "no memory for a batch of %lld x %lld tokens (%.1f GB)",
-                             (long long)r->batch->rows, (long long)r->batch->length, 1e-9 * (double)bytes);
-        m->memory_bytes = bytes;
-    }
-    gpt2_memory_lay_out(&r->memory, &m->config, &size, m->memory);
-    return HEED_OK;
-}
-
 // ---- Head -------------------------------------------------------------------------------------------------------------
 
 static void run_loss(run *r) {
@@ -157,7 +138,8 @@ static heed_status backward_all(run *r) {
 static heed_status run_pass(run *r) {
     heed_status status = find_plan(r, HEED_FORWARD, &r->forward);
     if (status == HEED_OK && r->pass->gradient) status = find_plan(r, HEED_BACKWARD, &r->backward);
-    if (status == HEED_OK) status = take_memory(r);
+    const gpt2_memory_size size = {r->work.tokens, r->pass->gradient, r->pass->loss != NULL, r->workspace_bytes};
+    if (status == HEED_OK) status = gpt2_memory_take(r->m, &r->memory, &size, r->error);
     if (status == HEED_OK) status = gpt2_forward(&r->work, r->batch->id, r->batch->position, r->error);
     if (status != HEED_OK || gpt2_search_ended(&r->work.search)) return status;
     if (r->pass->logits != NULL) {

@@ -72,6 +72,22 @@ void model_gradient_clear(model *);
 // logits: (rows, length, vocabulary), as evaluation. For small batches: tests, doctor.
 heed_status model_logits(model *, const model_batch *, float *logits, heed_error *);
 
+// ---- Token by token -------------------------------------------------------------------------------------------------
+
+typedef struct kv_cache kv_cache;    // model/kv_cache.h
+
+typedef struct {
+    int64_t first_row, rows;    // the cache's rows that grow: first_row .. first_row + rows - 1
+    int64_t length;             // new tokens of each
+    const int32_t *id;          // (rows, length); a token's position is the row's length before it
+    bool every;                 // logits of every new token, not only of each row's last
+} model_tokens;
+
+// Appends tokens to rows of the cache, as evaluation: their logits are those of the whole sequence at once, within rounding.
+// logits: (rows, vocabulary), with `every` (rows, length, vocabulary); NULL: not wanted. Up to LINEAR_FEW_ROWS tokens a call,
+// a row's bits do not depend on the other rows. A row that would outgrow the cache is HEED_INVALID; a failure changes nothing.
+heed_status model_extend(model *, kv_cache *, const model_tokens *, float *logits, heed_error *);
+
 // ---- Where did the NaN come from? -----------------------------------------------------------------------------------
 
 typedef struct {
