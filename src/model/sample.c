@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/sample.h"
+
+#include "base/memory.h"
+#include "nn/softmax.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const sample_options sample_greedy = {.greedy = true, .repetition_penalty = 1, .temperature = 1, .top_p = 1};
+
+struct sampler {
+    sample_options options;
+    const engine *engine;
+    int64_t vocabulary;
+    float *probability, *order;    // (vocabulary) each
+    uint8_t *penalised;            // all 0 between calls
+};
+
+heed_status sampler_create(sampler **out, const engine *e, const sample_options *o, int64_t vocabulary, heed_error *error) {
+    *out = NULL;
+    sampler *s = calloc(1, sizeof *s);
+    if (s != NULL) {
+        *s = (sampler){.options = *o, .engine = e, .vocabulary = vocabulary};
+        s->probability = memory_take(size_mul((size_t)vocabulary, sizeof(float)));
+        s->order = memory_take(size_mul((size_t)vocabulary, sizeof(float)));
+        s->penalised = calloc((size_t)vocabulary, 1);
+    }
+    if (s == NULL || s->probability == NULL || s->order == NULL || s->penalised == NULL) {
+        sampler_free(s);
+        return error_set(error, HEED_NO_MEMORY, "no memory to sample from %lld tokens", (long long)vocabulary);
+    }
+    *out = s;
+    return HEED_OK;
+}
+
+void sampler_free(sampler *s) {
+    if (s == NULL) return;
+    memory_free(s->probability);
+    memory_free(s->order);
+    free(s->penalised);
+    free(s);
+}
+
+// ---- Processors -------------------------------------------------------------------------------------------------------
+
+static void penalise(sampler *s, const int32_t *seen, int64_t n, float *x) {
+    const float penalty = (float)s->options.repetition_penalty;
+    if (penalty == 1.0f) return;
+    for (int64_t i = 0; i < n; i++) {    // once, however often it was seen
+        const int32_t id = seen[i];
+        if (s->penalised[id]) continue;
+        s->penalised[id] = 1;
+        x[id] = x[id] < 0 ? x[id] * penalty : x[id] / penalty;
+    }
+    for (int64_t i = 0; i < n; i++) s->penalised[seen[i]] = 0;
+}
+
+static void drop_below(int64_t n, float *x, const float *by, float least) {
+    for (int64_t i = 0; i < n; i++)
+        if (by[i] < least) x[i] = -INFINITY;
+}
+
+static float middle(float a, float b, float c) { return a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b); }
+
+// x becomes what is above the pivot, then what equals it, then the rest; *equal and *rest: where the last two begin.
+static void part(float *x, int64_t n, int64_t *equal, int64_t *rest) {
+    const float pivot = middle(x[0], x[n / 2], x[n - 1]);
+    int64_t above = 0, at = 0, end = n;
+    while (at < end) {
+        const float value = x[at];
+        if (value > pivot) x[at++] = x[above], x[above++] = value;
+        else if (value < pivot) x[at] = x[--end], x[end] = value;
+        else at++;
+    }
+    *equal = above;
+    *rest = end;
+}
+
+// The k-th largest, by quickselect (Hoare 1961); x is reordered.
+static float select_rank(float *x, int64_t n, int64_t k) {
+    for (int64_t first = 0;;) {
+        int64_t equal, rest;
+        part(x + first, n - first, &equal, &rest);
+        if (k <= equal) n = first + equal;
+        else if (k <= rest) return x[first + equal];
+        else first += rest, k -= rest;
+    }
+}
+
+static double sum_of(const float *x, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)x[i];
+    return sum;
+}
+
+// The same by mass: the largest p whose equals and betters together reach `mass`. *equals: how many of its equals it takes.
+static float select_mass(float *p, int64_t n, double mass, int64_t *equals) {
+    for (;;) {
+        int64_t equal, rest;
+        part(p, n, &equal, &rest);
+        const double above = sum_of(p, equal), one = (double)p[equal];
+        if (equal > 0 && above >= mass) {
+            n = equal;
+        } else if (rest == n || above + one * (double)(rest - equal) >= mass) {
+            const double wanted = one > 0 ? ceil((mass - above) / one) : 1;
+            *equals = wanted < 1 ? 1 : wanted < (double)(rest - equal) ? (int64_t)wanted : rest - equal;
+            return one;
+        } else {
+            mass -= above + one * (double)(rest - equal);
+            p += rest, n -= rest;
+        }
+    }
+}
+
+static void find_probabilities(const sampler *s, const float *x) {
+    softmax_forward(s->engine, s->vocabulary, x, s->probability);
+}
+
+static void keep_top_k(const sampler *s, float *x) {
+    if (s->options.top_k == 0 || s->options.top_k >= s->vocabulary) return;
+    memcpy(s->order, x, (size_t)s->vocabulary * sizeof *x);
+    drop_below(s->vocabulary, x, x, select_rank(s->order, s->vocabulary, s->options.top_k));
+}
+
+// A token stays while those above it have less than top_p together; of equals, the lowest ids.
+static void keep_top_p(const sampler *s, float *x) {
+    if (s->options.top_p >= 1) return;
+    const int64_t n = s->vocabulary;
+    find_probabilities(s, x);
+    memcpy(s->order, s->probability, (size_t)n * sizeof *x);
+    int64_t equals;
+    const float least = select_mass(s->order, n, s->options.top_p * sum_of(s->probability, n), &equals);
+    drop_below(n, x, s->probability, least);
+    for (int64_t i = 0; i < n; i++)
+        if (s->probability[i] == least && equals-- <= 0) x[i] = -INFINITY;
+}
+
+static void keep_min_p(const sampler *s, float *x) {
+    if (s->options.min_p <= 0) return;
+    find_probabilities(s, x);
+    float most = 0;
+    for (int64_t i = 0; i < s->vocabulary; i++) most = s->probability[i] > most ? s->probability[i] : most;
+    drop_below(s->vocabulary, x, s->probability, (float)s->options.min_p * most);
+}
+
+void sample_process(sampler *s, const int32_t *seen, int64_t n_seen, float *x) {
+    penalise(s, seen, n_seen, x);
+    if (s->options.greedy) return;
+    const float temperature = (float)s->options.temperature;
+    if (temperature != 1.0f)
+        for (int64_t i = 0; i < s->vocabulary; i++) x[i] /= temperature;
+    keep_top_k(s, x);
+    keep_top_p(s, x);
+    keep_min_p(s, x);
+}
+
+// ---- The draw ---------------------------------------------------------------------------------------------------------
+
+static int32_t largest(int64_t n, const float *x) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return (int32_t)best;
+}
+
+int32_t sample(sampler *s, const int32_t *seen, int64_t n_seen, float *x, random_stream *stream) {
+    sample_process(s, seen, n_seen, x);
+    if (s->options.greedy) return largest(s->vocabulary, x);
+    find_probabilities(s, x);
+    const float *p = s->probability;
+    double left = random_unit(stream) * sum_of(p, s->vocabulary);
+    int64_t last = largest(s->vocabulary, p);
+    for (int64_t i = 0; i < s->vocabulary; i++) {
+        if (!(p[i] > 0)) continue;
+        last = i;    // rounding may leave a little at the end: the last possible token takes it
+        left -= (double)p[i];
+        if (left < 0) break;
+    }
+    return (int32_t)last;
+}
