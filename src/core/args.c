@@ -97,23 +97,41 @@ static heed_status check_pointer(const char *name, const void *at, size_t alignm
     return HEED_OK;
 }
 
-static heed_status check_pointers(const heed_problem *p, const heed_args *a, heed_error *error) {
+typedef struct { const char *name; const void *at; size_t alignment; bool needed; } pointer;
+
+static heed_status check_pointers(const pointer *list, size_t n, heed_error *error) {
+    for (size_t i = 0; i < n; i++) {
+        const heed_status status = check_pointer(list[i].name, list[i].at, list[i].alignment, list[i].needed, error);
+        if (status != HEED_OK) return status;
+    }
+    return HEED_OK;
+}
+
+static heed_status check_tables(const heed_problem *p, const heed_args *a, heed_error *error) {
+    const pointer tables[] = {
+        {"sinks", a->sinks, 4, false}, {"slopes", a->slopes, 4, false}, {"bias", a->bias, dtype_bytes(p->bias_dtype), false},
+        {"key_range", a->key_range, 4, false}, {"key_count", a->key_count, 4, false}, {"offsets", a->offsets, 4, false},
+        {"documents", a->documents, 4, false},
+    };
+    return check_pointers(tables, sizeof tables / sizeof *tables, error);
+}
+
+static heed_status check_tensors(const heed_problem *p, const heed_args *a, heed_error *error) {
     const bool backward = p->pass == HEED_BACKWARD, keys = p->keys > 0, rows = p->queries > 0;
     const size_t q = dtype_bytes(p->dtype), kv = dtype_bytes(p->kv_dtype);
-    const struct { const char *name; const void *at; size_t alignment; bool needed; } pointers[] = {
+    const pointer tensors[] = {
         {"q", a->q, q, rows}, {"k", a->k, kv, keys}, {"v", a->v, kv, keys}, {"out", a->out, q, rows},
         {"lse", a->lse, 4, backward && rows}, {"dout", a->dout, q, backward && rows}, {"dq", a->dq, q, backward && rows},
         {"dk", a->dk, kv, backward && keys}, {"dv", a->dv, kv, backward && keys},
-        {"sinks", a->sinks, 4, false}, {"slopes", a->slopes, 4, false}, {"bias", a->bias, dtype_bytes(p->bias_dtype), false},
-        {"key_range", a->key_range, 4, false}, {"key_count", a->key_count, 4, false}, {"offsets", a->offsets, 4, false},
-        {"documents", a->documents, 4, false}, {"dbias", a->dbias, dtype_bytes(p->bias_dtype), false},
-        {"dsinks", a->dsinks, 4, false}, {"dslopes", a->dslopes, 4, false},
+        {"dbias", a->dbias, dtype_bytes(p->bias_dtype), false}, {"dsinks", a->dsinks, 4, false}, {"dslopes", a->dslopes, 4, false},
     };
-    for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
-        const heed_status status =
-            check_pointer(pointers[i].name, pointers[i].at, pointers[i].alignment, pointers[i].needed, error);
-        if (status != HEED_OK) return status;
-    }
+    return check_pointers(tensors, sizeof tensors / sizeof *tensors, error);
+}
+
+static heed_status check_workspace(const heed_args *a, size_t bytes, heed_error *error) {
+    INVALID_UNLESS(a->workspace_bytes >= bytes, "workspace_bytes is %zu; this plan needs %zu", a->workspace_bytes, bytes);
+    INVALID_UNLESS(bytes == 0 || a->workspace != NULL, "workspace is NULL; this plan needs %zu bytes", bytes);
+    INVALID_UNLESS((uintptr_t)a->workspace % MEMORY_LINE == 0, "workspace is not aligned to %d bytes", MEMORY_LINE);
     return HEED_OK;
 }
 
@@ -172,18 +190,44 @@ static regions regions_of(const heed_problem *p, const heed_args *a, size_t work
     return all;
 }
 
+// Everything but which tensors there must be.
+static heed_status check_rest(const heed_problem *p, const heed_args *a, size_t workspace_bytes, heed_error *error) {
+    heed_status status;
+    if ((status = check_given(p, a, error)) != HEED_OK) return status;
+    if ((status = check_tables(p, a, error)) != HEED_OK) return status;
+    if ((status = check_workspace(a, workspace_bytes, error)) != HEED_OK) return status;
+    for (int64_t b = 0; b < p->batch; b++)
+        if ((status = check_sequence(p, a, b, error)) != HEED_OK) return status;
+    return HEED_OK;
+}
+
 heed_status problem_check_args(const heed_problem *p, const heed_args *a, size_t workspace_bytes, heed_error *error) {
     INVALID_UNLESS(a != NULL, "args is NULL");
     heed_status status;
     if (p->batch == 0 || (p->queries == 0 && p->pass == HEED_FORWARD)) return HEED_OK;    // nothing is read or written
-    if ((status = check_given(p, a, error)) != HEED_OK) return status;
-    if ((status = check_pointers(p, a, error)) != HEED_OK) return status;
-    INVALID_UNLESS(a->workspace_bytes >= workspace_bytes, "workspace_bytes is %zu; this plan needs %zu", a->workspace_bytes,
-                   workspace_bytes);
-    INVALID_UNLESS(workspace_bytes == 0 || a->workspace != NULL, "workspace is NULL; this plan needs %zu bytes", workspace_bytes);
-    INVALID_UNLESS((uintptr_t)a->workspace % MEMORY_LINE == 0, "workspace is not aligned to %d bytes", MEMORY_LINE);
-    for (int64_t b = 0; b < p->batch; b++)
-        if ((status = check_sequence(p, a, b, error)) != HEED_OK) return status;
+    if ((status = check_tensors(p, a, error)) != HEED_OK) return status;
+    if ((status = check_rest(p, a, workspace_bytes, error)) != HEED_OK) return status;
     const regions all = regions_of(p, a, workspace_bytes);
+    return check_overlap(&all, error);
+}
+
+heed_status problem_check_reading(const heed_problem *p, const heed_args *args, bool lse, size_t workspace_bytes,
+                                  const problem_memory *written, int n_written, heed_error *error) {
+    INVALID_UNLESS(args != NULL, "args is NULL");
+    if (p->batch == 0 || p->queries == 0) return HEED_OK;
+    heed_problem reading = *p;
+    reading.pass = HEED_BACKWARD;    // where out and lse are read
+    heed_args a = *args;
+    a.v = a.dout = NULL;
+    a.out = a.dq = a.dk = a.dv = a.dbias = NULL;
+    a.dsinks = a.dslopes = NULL;
+    const pointer tensors[] = {{"q", a.q, dtype_bytes(p->dtype), true},
+                               {"k", a.k, dtype_bytes(p->kv_dtype), p->keys > 0},
+                               {"lse", a.lse, 4, lse}};
+    heed_status status;
+    if ((status = check_pointers(tensors, sizeof tensors / sizeof *tensors, error)) != HEED_OK) return status;
+    if ((status = check_rest(&reading, &a, workspace_bytes, error)) != HEED_OK) return status;
+    regions all = regions_of(&reading, &a, workspace_bytes);
+    for (int i = 0; i < n_written; i++) add_plain(&all, written[i].name, written[i].at, written[i].bytes, true);
     return check_overlap(&all, error);
 }

@@ -16,6 +16,12 @@ heed_status problem_complete(const heed_problem *problem, heed_problem *complete
 // only the small tables; writes nothing.
 heed_status problem_check_args(const heed_problem *complete, const heed_args *args, size_t workspace_bytes, heed_error *error);
 
+// The same for a call that only looks (heed_inspect): it reads q, k, the arrays of masks and edits and, with `lse`, lse; it
+// writes `written` (at NULL: not wanted) and the workspace. v, out and gradients are left alone.
+typedef struct { const char *name; const void *at; int64_t bytes; } problem_memory;
+heed_status problem_check_reading(const heed_problem *complete, const heed_args *args, bool lse, size_t workspace_bytes,
+                                  const problem_memory *written, int n_written, heed_error *error);
+
 // Visible scores of all sequences and heads as far as the problem alone tells (arrays are taken to hide nothing); from a
 // sample of rows where there are many.
 double problem_visible(const heed_problem *complete);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "heed/heed.h"
+#include "heed/inspect.h"
 
 static void size(const char *name, size_t bytes) {
     printf("%s %zu\n", name, bytes);
@@ -18,6 +19,7 @@ int main(void) {
     size("heed_problem", sizeof(heed_problem));
     size("heed_args", sizeof(heed_args));
     size("heed_choice", sizeof(heed_choice));
+    size("heed_wanted", sizeof(heed_wanted));
     size("heed_problem.dtype", offsetof(heed_problem, dtype));
     size("heed_problem.pass", offsetof(heed_problem, pass));
     size("heed_problem.with", offsetof(heed_problem, with));
@@ -32,5 +34,7 @@ int main(void) {
     size("heed_args.dout", offsetof(heed_args, dout));
     size("heed_args.workspace_bytes", offsetof(heed_args, workspace_bytes));
     size("heed_choice.pool", offsetof(heed_choice, pool));
+    size("heed_wanted.n_keys", offsetof(heed_wanted, n_keys));
+    size("heed_wanted.largest_at", offsetof(heed_wanted, largest_at));
     return 0;
 }

@@ -52,8 +52,16 @@ class Choice(Structure):
     _fields_ = [("implementation", c_char_p), ("cpu", c_char_p), ("threads", c_int), ("parallel", c_void_p), ("pool", c_void_p)]
 
 
+class Wanted(Structure):
+    _fields_ = [(name, POINTER(c_int64)) for name in ("heads", "rows", "keys")] + [
+        (name, c_int64) for name in ("n_heads", "n_rows", "n_keys")] + [(name, c_void_p) for name in (
+            "row_raw", "row_edited", "row_masked", "row_weights", "key_raw", "key_edited", "key_masked", "key_weights",
+            "entropy", "largest", "largest_at")]
+
+
 MIRRORS = {"heed_error": Error, "heed_stride": Stride, "heed_grid_stride": GridStride, "heed_mask": Mask, "heed_score": Score,
-           "heed_problem": Problem, "heed_args": Args, "heed_choice": Choice}
+           "heed_problem": Problem, "heed_args": Args, "heed_choice": Choice,
+           "heed_wanted": Wanted}
 
 
 class HeedError(Exception):
@@ -72,6 +80,8 @@ def load(path):
     heed.heed_plan_destroy.argtypes = [c_void_p]
     heed.heed_workspace_bytes.argtypes, heed.heed_workspace_bytes.restype = [c_void_p], c_size_t
     heed.heed_plan_implementation.argtypes, heed.heed_plan_implementation.restype = [c_void_p], c_char_p
+    heed.heed_inspect_bytes.argtypes, heed.heed_inspect_bytes.restype = [c_void_p], c_size_t
+    heed.heed_inspect.argtypes = [c_void_p, POINTER(Args), POINTER(Wanted), POINTER(Error)]
     heed.heed_run.argtypes = [c_void_p, POINTER(Args), POINTER(Error)]
     return heed
 
@@ -92,7 +102,7 @@ class Plan:
         status = heed.heed_plan_create(byref(self.handle), byref(problem), byref(choice), byref(error))
         if status != OK:
             raise HeedError(status, error)
-        self.bytes = heed.heed_workspace_bytes(self.handle)
+        self.bytes = max(heed.heed_workspace_bytes(self.handle), heed.heed_inspect_bytes(self.handle))
         self.memory = ctypes.create_string_buffer(self.bytes + 64)
         self.workspace = (ctypes.addressof(self.memory) + 63) // 64 * 64
         self.implementation = heed.heed_plan_implementation(self.handle).decode()
@@ -101,6 +111,18 @@ class Plan:
         error = Error()
         args.workspace, args.workspace_bytes = self.workspace, self.bytes
         status = self.heed.heed_run(self.handle, byref(args), byref(error))
+        if status != OK:
+            raise HeedError(status, error)
+
+    def inspect(self, args, heads=None, rows=None, keys=None, **outputs):
+        """heed_inspect: lists of chosen heads, rows, keys (None: all); outputs by name are addresses."""
+        wanted, error = Wanted(**outputs), Error()
+        for name, chosen in (("heads", heads), ("rows", rows), ("keys", keys)):
+            if chosen is not None:
+                setattr(wanted, name, (c_int64 * max(1, len(chosen)))(*chosen))
+                setattr(wanted, "n_" + name, len(chosen))
+        args.workspace, args.workspace_bytes = self.workspace, self.bytes
+        status = self.heed.heed_inspect(self.handle, byref(args), byref(wanted), byref(error))
         if status != OK:
             raise HeedError(status, error)
 
