@@ -90,17 +90,6 @@ static int open_job(const args *a, eval_job *job, train_options *o, const attent
     return status == HEED_OK ? STATUS_DONE : fail(a, status, STATUS_SYSTEM, &error);
 }
 
-static void print_attention(const model *m) {
-    int64_t count;
-    const attention_record *r = model_attention_records(m, &count);
-    for (int64_t i = 0; i < count; i++) {
-        bool told = false;
-        for (int64_t j = 0; j < i && !told; j++) told = strcmp(r[j].actual, r[i].actual) == 0 && strcmp(r[j].reason,
-            r[i].reason) == 0;
-        if (!told) printf("attention      requested %s, ran %s: %s\n", r[i].requested, r[i].actual, r[i].reason);
-    }
-}
-
 static int print_json(const args *a, const eval_job *job) {
     int64_t count;
     const attention_record *r = model_attention_records(job->from.model, &count);
@@ -124,7 +113,7 @@ static void print_text(const eval_job *job) {
     if (e->floor == e->floor) printf("floor          %.6f: no model can do better\n", e->floor);
     printf("perplexity     %.6g%s\n", evaluation_perplexity(e), e->truncated ? " (truncated)" : "");
     printf("bits per byte  %.6f%s\n", evaluation_bits_per_byte(e), e->truncated ? " (truncated)" : "");
-    print_attention(job->from.model);
+    print_attention(stdout, "attention      ", job->from.model, false);
 }
 
 static int evaluate(const args *a, eval_job *job, train_options *o) {
@@ -145,7 +134,7 @@ static int evaluate(const args *a, eval_job *job, train_options *o) {
     if (job->result.stopped) return args_fail(a, STATUS_SIGNAL + stop_requested(), "ended by signal %d", stop_requested());
     if (o->json) status = print_json(a, job);
     else if (job->result.finite) print_text(job);
-    else print_attention(job->from.model);
+    else print_attention(stdout, "attention      ", job->from.model, false);
     if (status != STATUS_DONE || job->result.finite) return status;
     return args_fail(a, STATUS_NOT_FINITE, "%s", job->result.origin.sentence);
 }

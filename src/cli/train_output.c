@@ -30,3 +30,14 @@ run_output train_output_open(bool json, bool quiet) {
     return (run_output){.line = line, .live = draws ? live : NULL, .record = json ? line : NULL, .columns = columns,
                         .quiet = quiet};
 }
+
+void print_attention(FILE *file, const char *label, const model *m, bool warnings) {
+    int64_t count;
+    const attention_record *r = model_attention_records(m, &count);
+    for (int64_t i = 0; i < count; i++) {
+        bool told = warnings && !r[i].substituted;
+        for (int64_t j = 0; j < i && !told; j++)
+            told = strcmp(r[j].actual, r[i].actual) == 0 && strcmp(r[j].reason, r[i].reason) == 0;
+        if (!told) fprintf(file, "%srequested %s, ran %s: %s\n", label, r[i].requested, r[i].actual, r[i].reason);
+    }
+}

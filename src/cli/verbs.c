@@ -7,17 +7,13 @@
 #include "base/text.h"
 
 // Known by design, not built: saying so is better than "unknown".
-static const verb verb_generate = {
-    .name = "generate", .purpose = "text from a model (not built yet)",
-    .later = "not built yet: this version trains (`heed train`) and evaluates (`heed eval`)",
-};
 static const verb verb_compare = {
     .name = "compare", .purpose = "a verdict on two computations (not built yet)",
     .later = "not built yet: `heed check \"TEXT\"` compares an implementation with ref",
 };
 const verb *const verbs[] = {
-    &verb_train, &verb_eval, &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list, &verb_runs,
-    &verb_generate, &verb_compare, NULL,
+    &verb_train, &verb_eval, &verb_generate, &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list, &verb_runs,
+    &verb_compare, NULL,
 };
 
 // A verb below another is called by its last word.

@@ -108,20 +108,21 @@ bool json_file_set_real(json_t *object, const char *key, double value) {
     return json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null()) == 0;
 }
 
-json_t *json_text(const char *text) {
-    if (text == NULL) return json_null();
+json_t *json_text_bytes(const char *bytes, size_t n) {
     text_string good = {0};
-    const unsigned char *p = (const unsigned char *)text;
+    const unsigned char *p = (const unsigned char *)bytes;
     text_append(&good, "", 0);
-    for (size_t n = strlen(text), length; n > 0; p += length, n -= length) {
+    for (size_t length; n > 0; p += length, n -= length) {
         length = utf8_length(p, n);
         if (length > 0) text_append(&good, (const char *)p, length);
         else text_format(&good, "\\x%02x", p[length++]);
     }
-    json_t *made = good.failed ? NULL : json_string(good.text);
+    json_t *made = good.failed ? NULL : json_stringn(good.text, good.length);
     free(good.text);
     return made;
 }
+
+json_t *json_text(const char *text) { return text == NULL ? json_null() : json_text_bytes(text, strlen(text)); }
 
 // ---- flattening -----------------------------------------------------------------------------------------------------
 

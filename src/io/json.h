@@ -41,6 +41,7 @@ void json_flatten(const json_t *object, json_leaf *leaf, void *context);
 
 // Any bytes as a JSON text: what is no UTF-8 becomes \xNN. NULL gives null.
 json_t *json_text(const char *);
+json_t *json_text_bytes(const char *, size_t n);
 
 // *value = object[key]. A key that is absent (or null) leaves *value as it was, unless `need`.
 typedef enum { JSON_OPTIONAL, JSON_NEEDED } json_need;

@@ -6,12 +6,12 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "model/kv_cache.h"
 #include "nn/linear.h"
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,11 +58,13 @@ static heed_status find_origin(job *j, const slot *s) {
     free(position);
     nan_origin *o = &result->origin;
     if (status != HEED_OK || o->found) return status;
+    o->found = true;
     o->operation = "logits";
     o->position = s->count - 1;
     o->value = NAN;
-    snprintf(o->sentence, sizeof o->sentence, "a logit at position %lld is not finite, though every operation before the head is",
-             (long long)o->position);
+    text_buffer text = {o->sentence, sizeof o->sentence, 0};
+    text_add(&text, "a logit at position %lld is not finite, though every operation before the head is", (long long)o->position);
+    if (o->parameter != NULL) text_add(&text, "; parameter %s itself holds a value that is not finite", o->parameter);
     return HEED_OK;
 }
 
