@@ -21,7 +21,12 @@ static const option options[] = {
     {.name = "--tokenizer", .kind = OPTION_TEXT, .offset = offsetof(train_options, tokenizer), .standard_words = "the model's",
      .group = "", .help = "a folder, when the model brings none"},
     {.name = "--dataset", .kind = OPTION_TEXT, .offset = offsetof(train_options, dataset), .standard = "demo", .group = "",
-     .help = "a .txt, .jsonl, .csv, .tsv or .bin file, or demo: the documents that training on demo holds out"},
+     .help = "a .txt, .jsonl, .csv, .tsv or .bin file, a folder of them, a data set in the Hugging Face cache, or demo: the "
+             "documents that training on demo holds out"},
+    {.name = "--dataset_config", .kind = OPTION_TEXT, .offset = offsetof(train_options, dataset_config), .group = "",
+     .help = "the folder of one configuration of a data set"},
+    {.name = "--eval_split", .kind = OPTION_TEXT, .offset = offsetof(train_options, eval_split), .group = "",
+     .standard_words = "validation, else test, else all", .help = "which split of a data set in several files"},
     {.name = "--max_length", .kind = OPTION_INT, .offset = offsetof(train_options, max_length), .standard = "128", .least = 2,
      .most = COUNT_MOST, .group = "", .help = "tokens a row"},
     {.name = "--batch_size", .kind = OPTION_INT, .offset = offsetof(train_options, batch_size), .standard = "8", .least = 1,
@@ -76,6 +81,8 @@ static bool was_given(const void *context, const char *name) {
 static int open_job(const args *a, eval_job *job, train_options *o, const attention_choice *choice) {
     heed_error error;
     heed_status status = attention_choice_check(choice, false, &error);
+    if (status != HEED_OK) return fail(a, status, STATUS_USAGE, &error);
+    status = sources_check_splits(o, &error);
     if (status != HEED_OK) return fail(a, status, STATUS_USAGE, &error);
     status = sources_open_model(&job->from, o, NULL, &error);
     if (status == HEED_OK) status = sources_open_eval(&job->from, o, &error);

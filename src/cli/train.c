@@ -12,7 +12,6 @@
 static const char not_built[] = "not built yet";
 static const char only_sft[] = "not built yet: it belongs to --mode sft";
 static const char only_rl[] = "not built yet: it belongs to --mode rl";
-static const char one_data_set[] = "not built yet: one --dataset is what runs";
 
 enum { COUNT_MOST = 1 << 30 };
 
@@ -30,20 +29,22 @@ static const option options[] = {
      .help = "what the loss is over; sft and rl are not built yet"},
     {.name = "--dataset", .kind = OPTION_TEXT, .offset = offsetof(train_options, dataset), .standard = "demo",
      .group = "Model and data",
-     .help = "a .txt, .jsonl, .csv, .tsv or .bin file, or demo: a generated language whose best possible loss is known"},
-    {.name = "--dataset_config", .kind = OPTION_TEXT, .offset = offsetof(train_options, later_text), .group = "Model and data",
-     .help = "part of a data set", .later = not_built},
-    {.name = "--datasets", .kind = OPTION_TEXT, .offset = offsetof(train_options, later_text), .group = "Model and data",
-     .help = "a mixture", .later = one_data_set},
-    {.name = "--dataset_configs", .kind = OPTION_TEXT, .offset = offsetof(train_options, later_text), .group = "Model and data",
-     .help = "of a mixture", .later = one_data_set},
-    {.name = "--mixture_rates", .kind = OPTION_TEXT, .offset = offsetof(train_options, later_text), .group = "Model and data",
-     .help = "of a mixture", .later = one_data_set},
+     .help = "a .txt, .jsonl, .csv, .tsv or .bin file, a folder of them, a data set in the Hugging Face cache, or demo: a "
+             "generated language whose best possible loss is known"},
+    {.name = "--dataset_config", .kind = OPTION_TEXT, .offset = offsetof(train_options, dataset_config),
+     .group = "Model and data", .help = "the folder of one configuration of a data set"},
+    {.name = "--datasets", .kind = OPTION_TEXT, .offset = offsetof(train_options, datasets), .group = "Model and data",
+     .help = "a mixture: data sets with commas between them, each evaluated apart"},
+    {.name = "--dataset_configs", .kind = OPTION_TEXT, .offset = offsetof(train_options, dataset_configs),
+     .group = "Model and data", .help = "of a mixture: as many names, empty for none"},
+    {.name = "--mixture_rates", .kind = OPTION_TEXT, .offset = offsetof(train_options, mixture_rates),
+     .standard_words = "by the number of rows", .group = "Model and data",
+     .help = "of a mixture: shares of the rows, which add up to 1"},
     {.name = "--eval_dataset", .kind = OPTION_TEXT, .offset = offsetof(train_options, eval_dataset),
-     .standard_words = "the last 5 % of the documents",
+     .standard_words = "the data set's validation split, else its last 5 %",
      .group = "Model and data", .help = "what evaluation reads"},
-    {.name = "--eval_split", .kind = OPTION_TEXT, .offset = offsetof(train_options, later_text), .group = "Model and data",
-     .help = "a data set's own part", .later = not_built},
+    {.name = "--eval_split", .kind = OPTION_TEXT, .offset = offsetof(train_options, eval_split), .group = "Model and data",
+     .standard_words = "validation, else test", .help = "which split of a data set in several files"},
 
     {.name = "--max_length", .kind = OPTION_INT, .offset = offsetof(train_options, max_length), .standard = "128", .least = 2,
      .most = COUNT_MOST, .group = "Rows",

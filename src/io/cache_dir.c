@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// huggingface_hub's layout: CACHE/models--ORG--NAME/refs/main holds a revision R; the files are in .../snapshots/R.
+// huggingface_hub's layout, models-- being datasets-- for a data set: CACHE/models--ORG--NAME/refs/main holds a revision R; the
+// files are in .../snapshots/R.
 #include "io/cache_dir.h"
 
 #include "base/text.h"
@@ -11,7 +12,7 @@
 
 // NAME or ORG/NAME of letters, digits and ._- where neither starts or ends with . or -, and there is no -- or .. in them:
 // huggingface_hub's own rule, which also keeps a name inside the cache folder.
-static bool is_model_name(const char *name) {
+static bool is_repository_name(const char *name) {
     const size_t n = strlen(name);
     int slashes = 0;
     if (n == 0 || n > 96) return false;
@@ -65,19 +66,22 @@ static bool append_snapshot(text_string *folder) {
     return found && n > 0 && !folder->failed && file_is_folder(folder->text);
 }
 
-heed_status cache_dir_find(char **folder, const char *name, heed_error *error) {
+typedef struct { const char *noun, *prefix, *fetch; } repository_kind;
+
+static heed_status find(char **folder, const char *name, const repository_kind *kind, heed_error *error) {
     *folder = NULL;
     if (file_is_folder(name)) {
         *folder = strdup(name);
         return *folder != NULL ? HEED_OK : error_set(error, HEED_NO_MEMORY, "no memory for the name of a folder");
     }
-    if (file_exists(name)) return error_set(error, HEED_INVALID, "%s is a file; a folder with a model is needed", file_shown(name));
-    if (!is_model_name(name))
-        return error_set(error, HEED_INVALID, "there is no folder %s, and that is not a model's name (NAME or ORGANISATION/NAME)",
-                         file_shown(name));
+    if (file_exists(name)) return error_set(error, HEED_INVALID, "%s is a file; a folder with a %s is needed", file_shown(name),
+                                               kind->noun);
+    if (!is_repository_name(name))
+        return error_set(error, HEED_INVALID, "there is no folder %s, and that is not a %s's name (NAME or ORGANISATION/NAME)",
+                         file_shown(name), kind->noun);
     text_string path = {0};
     append_cache(&path);
-    text_format(&path, "/models--");
+    text_format(&path, "/%s--", kind->prefix);
     for (const char *c = name; *c != 0; c++) text_format(&path, *c == '/' ? "--" : "%c", *c);
     if (!path.failed && append_snapshot(&path)) {
         *folder = path.text;
@@ -86,6 +90,14 @@ heed_status cache_dir_find(char **folder, const char *name, heed_error *error) {
     const bool failed = path.failed;
     free(path.text);
     if (failed) return error_set(error, HEED_NO_MEMORY, "no memory for the name of a folder");
-    return error_set(error, HEED_INVALID, "%s is neither a folder nor in the Hugging Face cache; to fetch it: hf download %s",
-                     name, name);
+    return error_set(error, HEED_INVALID, "%s is neither a folder nor in the Hugging Face cache; to fetch it: hf download %s%s",
+                     name, kind->fetch, name);
+}
+
+heed_status cache_dir_find(char **folder, const char *name, heed_error *error) {
+    return find(folder, name, &(repository_kind){"model", "models", ""}, error);
+}
+
+heed_status cache_dir_find_dataset(char **folder, const char *name, heed_error *error) {
+    return find(folder, name, &(repository_kind){"data set", "datasets", "--repo-type dataset "}, error);
 }

@@ -167,13 +167,15 @@ static int64_t row_fill(const row_set *set, int64_t row, batch_arrays to, int64_
     return scored;
 }
 
-heed_status batch_fill(batch *b, const row_set *set, const int64_t *row, int64_t n, batch_padding padding, heed_error *error) {
+heed_status batch_fill(batch *b, const row_pick *pick, int64_t n, batch_padding padding, heed_error *error) {
+    const row_set *layout = pick[0].set;
     int64_t width = 0, shortest = INT64_MAX;
     for (int64_t r = 0; r < n; r++) {
-        width = int64_max(width, rows_tokens(set, row[r]));
-        shortest = int64_min(shortest, rows_tokens(set, row[r]));
+        const int64_t tokens = rows_tokens(pick[r].set, pick[r].row);
+        width = int64_max(width, tokens);
+        shortest = int64_min(shortest, tokens);
     }
-    width = int64_min(int64_ceil_div(width, WIDTH_STEP) * WIDTH_STEP, set->length);
+    width = int64_min(int64_ceil_div(width, WIDTH_STEP) * WIDTH_STEP, layout->length);
     int64_t places;
     if (!int64_mul(n, width, &places) || places > INT64_MAX / 8 || !reserve((void **)&b->memory, &b->room, 4 * places + 2 * n,
         sizeof *b->memory))
@@ -185,11 +187,11 @@ heed_status batch_fill(batch *b, const row_set *set, const int64_t *row, int64_t
     for (int64_t r = 0; r < n; r++) {
         const batch_arrays one = {all.id + r * width, all.position + r * width, all.target + r * width, all.document + r * width,
                                   all.range + 2 * r};
-        b->scored += row_fill(set, row[r], one, width, padding, &b->tokens);
+        b->scored += row_fill(pick[r].set, pick[r].row, one, width, padding, &b->tokens);
     }
     b->view = (model_batch){.rows = n, .length = width, .id = all.id, .position = all.position, .target = all.target};
     if (shortest < width) b->view.key_range = all.range;
-    if (set->packed && !set->leak) b->view.document = all.document;
+    if (layout->packed && !layout->leak) b->view.document = all.document;
     return HEED_OK;
 }
 

@@ -57,7 +57,8 @@ typedef struct {
 
 typedef struct { int32_t pad; bool left; } batch_padding;
 
-// Rows row[0] .. row[n - 1] of the set as one batch, as wide as its longest row, rounded up to a multiple of 16 (so that a
-// run has few distinct shapes to plan for), and never wider than the set's length. Memory is reused between calls.
-heed_status batch_fill(batch *, const row_set *, const int64_t *row, int64_t n, batch_padding, heed_error *);
+// n rows, of one set or several with the same layout, as one batch: as wide as its longest row, rounded up to a multiple of 16
+// (so that a run has few distinct shapes to plan for), and never wider than the layout's length. Memory is reused between calls.
+typedef struct { const row_set *set; int64_t row; } row_pick;
+heed_status batch_fill(batch *, const row_pick *, int64_t n, batch_padding, heed_error *);
 void batch_free(batch *);

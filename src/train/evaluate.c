@@ -70,22 +70,22 @@ heed_status evaluate_rows(evaluation *e, model *m, const row_set *set, const eva
     const int64_t batches = s->max_batches < 0 ? e->all_batches : int64_min(s->max_batches, e->all_batches);
     e->truncated = batches < e->all_batches;
     if (!e->truncated) e->floor = rows_floor(set);
-    int64_t *row = malloc(size_mul((size_t)int64_min(s->batch_size, set->rows), sizeof *row));
-    if (row == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a batch of %lld rows", (long long)s->batch_size);
+    row_pick *pick = malloc(size_mul((size_t)int64_min(s->batch_size, set->rows), sizeof *pick));
+    if (pick == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a batch of %lld rows", (long long)s->batch_size);
     batch b = {0};
     heed_status status = HEED_OK;
     for (int64_t at = 0; status == HEED_OK && e->finite && at < batches; at++) {
         e->stopped = stop_requested() != 0;
         if (e->stopped) break;
         const int64_t first = at * s->batch_size, n = int64_min(s->batch_size, set->rows - first);
-        for (int64_t i = 0; i < n; i++) row[i] = first + i;
-        status = batch_fill(&b, set, row, n, s->padding, error);
+        for (int64_t i = 0; i < n; i++) pick[i] = (row_pick){set, first + i};
+        status = batch_fill(&b, pick, n, s->padding, error);
         if (status == HEED_OK) status = batch_evaluate(e, m, &b, s, error);
         e->batches = at + 1;
         if (s->tick != NULL) s->tick(s->context, at + 1, batches);
     }
     batch_free(&b);
-    free(row);
+    free(pick);
     e->seconds = clock_seconds() - begin;
     return status;
 }

@@ -19,7 +19,7 @@ enum { SKIPS_IN_ROW = 10 };    // a passing fault is over by then; --on_nan skip
 
 // ---- one step ----
 
-typedef struct { const int64_t *row; int64_t rows, scored, tokens; } step_rows;
+typedef struct { const row_pick *row; int64_t rows, scored, tokens; } step_rows;
 
 // The rows of step `step` (from 0): the next batch_size * accumulation of its epoch's order; the last step of an epoch may
 // have fewer.
@@ -28,12 +28,15 @@ static heed_status rows_of_step(train_run *r, int64_t step, step_rows *take, hee
     const int64_t first = step % r->at.steps_per_epoch * rows_a_step;
     if (r->order == NULL) r->order = malloc(size_mul((size_t)r->learn.rows, sizeof *r->order));
     if (r->order == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the order of %lld rows", (long long)r->learn.rows);
-    if (r->order_epoch != epoch) rows_order(r->order, r->learn.rows, (uint64_t)r->o.seed, epoch);
+    if (r->order_epoch != epoch) {
+        const heed_status status = mixture_order(&r->learn, r->order, (uint64_t)r->o.seed, epoch, error);
+        if (status != HEED_OK) return status;
+    }
     r->order_epoch = epoch;
     *take = (step_rows){.row = r->order + first, .rows = int64_min(rows_a_step, r->learn.rows - first)};
     for (int64_t i = 0; i < take->rows; i++) {
-        take->scored += rows_scored(&r->learn, take->row[i]);
-        take->tokens += rows_tokens(&r->learn, take->row[i]);
+        take->scored += rows_scored(take->row[i].set, take->row[i].row);
+        take->tokens += rows_tokens(take->row[i].set, take->row[i].row);
     }
     return HEED_OK;
 }
@@ -46,7 +49,7 @@ static heed_status each_batch(train_run *r, const step_rows *take, heed_status (
     bool go_on = true;
     for (int64_t first = 0; go_on && first < take->rows; first += r->o.batch_size) {
         const int64_t n = int64_min(r->o.batch_size, take->rows - first);
-        heed_status status = batch_fill(&r->batch, &r->learn, take->row + first, n, padding, error);
+        heed_status status = batch_fill(&r->batch, take->row + first, n, padding, error);
         if (status == HEED_OK) status = body(r, take, loss, &go_on, error);
         if (status != HEED_OK) return status;
     }
@@ -178,11 +181,11 @@ static heed_status log_step(train_run *r, heed_error *error) {
 
 heed_status run_loop(train_run *r, run_fault *fault, heed_error *error) {
     const run_output *out = r->asked->out;
-    const bool starts = r->at.step == 0 && r->judge.rows > 0 && r->o.eval_on_start;
+    const bool starts = r->at.step == 0 && r->judge.count > 0 && r->o.eval_on_start;
     heed_status status = HEED_OK;
     progress_begin(&r->progress, r->at.step, r->at.steps);
     // The evaluation of step 0 neither moves the schedule nor becomes the best; one that a signal kept from happening does.
-    r->at.evaluation_due = r->at.evaluation_due && r->judge.rows > 0;
+    r->at.evaluation_due = r->at.evaluation_due && r->judge.count > 0;
     if (starts && (r->resume == NULL || r->at.evaluation_due)) status = run_evaluate(r, fault, error);
     else if (r->at.evaluation_due || run_final_is_due(r)) status = run_milestone(r, r->at.evaluation_due, fault, error);
     while (status == HEED_OK && r->at.step < r->at.steps && stop_requested() == 0) {

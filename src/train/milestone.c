@@ -26,12 +26,24 @@ static void tick(void *context, int64_t done, int64_t of) {
 static heed_status log_evaluation(train_run *r, heed_error *error) {
     json_t *line = json_pack("{s:I, s:f}", "step", (json_int_t)r->at.step, "epoch", run_epoch(r));
     if (line == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a line of metrics");
-    if (r->judged.finite) evaluation_record(&r->judged, line);
-    else json_object_set_new(line, "non_finite", nan_origin_json(&r->judged.origin));
+    if (r->judged) judge_record(&r->judge, line);
+    else json_object_set_new(line, "non_finite", nan_origin_json(&r->judge.all.origin));
     const heed_status status = run_log_metrics(&r->log, line, error);
     output_record(r->asked->out, line);
     json_decref(line);
     return status;
+}
+
+// One line, and for several members one each.
+static void say_evaluation(const train_run *r) {
+    char text[256] = "";
+    judge_text(&r->judge, &(text_buffer){text, sizeof text, 0});
+    output_line(r->asked->out, LINE_PROGRESS, "evaluation at step %lld: %s", (long long)r->at.step, text);
+    for (int64_t i = 0; r->judge.count > 1 && i < r->judge.count; i++) {
+        text[0] = 0;
+        evaluation_text(&r->judge.member[i].last, &(text_buffer){text, sizeof text, 0});
+        output_line(r->asked->out, LINE_PROGRESS, "  %s: %s", r->judge.member[i].label, text);
+    }
 }
 
 heed_status run_evaluate(train_run *r, run_fault *fault, heed_error *error) {
@@ -40,24 +52,23 @@ heed_status run_evaluate(train_run *r, run_fault *fault, heed_error *error) {
         .context = r, .search = r->o.disable_mps_fix,
         .padding = {tokenizer_eos(r->from.words), r->o.padding_side == PAD_LEFT},
     };
-    evaluation e;
-    heed_status status = evaluate_rows(&e, r->from.model, &r->judge, &settings, error);
+    heed_status status = judge_evaluate(&r->judge, r->from.model, &settings, error);
     if (status != HEED_OK) return status;
-    r->at.evaluation_due = e.stopped;
-    if (e.stopped) return HEED_OK;
-    r->judged = e;
+    const evaluation *all = &r->judge.all;
+    r->at.evaluation_due = all->stopped;
+    if (all->stopped) return HEED_OK;
+    r->judged = all->finite;
     r->judged_step = r->at.step;
     r->evaluated = true;
     status = log_evaluation(r, error);
     report_attention(r);
     if (status != HEED_OK) return status;
-    if (!e.finite) {
+    if (!all->finite) {
         *fault = FAULT_NOT_FINITE;
-        return error_set(error, HEED_INVALID, "the evaluation at step %lld stopped: %s", (long long)r->at.step, e.origin.sentence);
+        return error_set(error, HEED_INVALID, "the evaluation at step %lld stopped: %s", (long long)r->at.step,
+                         all->origin.sentence);
     }
-    char text[256] = "";
-    evaluation_text(&e, &(text_buffer){text, sizeof text, 0});
-    output_line(r->asked->out, LINE_PROGRESS, "evaluation at step %lld: %s", (long long)r->at.step, text);
+    say_evaluation(r);
     return HEED_OK;
 }
 
@@ -66,7 +77,7 @@ heed_status run_evaluate(train_run *r, run_fault *fault, heed_error *error) {
 // The evaluation just made, for the schedule and the best; true: it is the best so far.
 static bool weigh(train_run *r, bool saved) {
     double value = NAN;
-    evaluation_metric(&r->judged, r->o.metric_for_best_model, &value);
+    evaluation_metric(&r->judge.all, r->o.metric_for_best_model, &value);
     schedule_evaluated(&r->schedule, value);
     trainer_state *at = &r->at;
     const bool first = at->best_step < 0, better = r->o.greater_is_better ? value > at->best_metric : value < at->best_metric;
@@ -144,7 +155,7 @@ bool run_final_is_due(const train_run *r) {
 // ---- all together ----
 
 bool run_evaluates(const train_run *r) {
-    const bool last = r->at.step == r->at.steps, judged = r->judge.rows > 0 && r->o.eval_strategy != WHEN_NO;
+    const bool last = r->at.step == r->at.steps, judged = r->judge.count > 0 && r->o.eval_strategy != WHEN_NO;
     return judged && (last || on_schedule(r, r->o.eval_strategy, r->o.eval_steps));
 }
 

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const train_modes[] = {"pretrain", "sft", "rl", NULL};
@@ -50,6 +51,85 @@ static heed_status refuse_later(const train_options *o, heed_error *error) {
         return error_set(error, HEED_INVALID,
                          "--device is \"%.40s\"; it must be one of: auto, cpu (vulkan, cuda and mps are not built yet)", device);
     return HEED_OK;
+}
+
+// Cuts `list` at its commas, in place; -1: more than there is room for. An empty item is "".
+static int64_t cut(char *list, const char **item) {
+    int64_t n = 0;
+    for (char *rest = list, *one; (one = strsep(&rest, ",")) != NULL;) {
+        if (n == MEMBERS_MOST) return -1;
+        item[n++] = one;
+    }
+    return n;
+}
+
+static heed_status take_rates(member_list *m, const char *const *text, int64_t count, heed_error *error) {
+    double sum = 0;
+    if (count != m->count)
+        return error_set(error, HEED_INVALID, "--mixture_rates has %lld rates, but --datasets %lld data sets; as many are needed",
+                         (long long)count, (long long)m->count);
+    for (int64_t i = 0; i < count; i++) {
+        if (!text_to_double(text[i], &m->rate[i]) || !(m->rate[i] > 0))
+            return error_set(error, HEED_INVALID, "--mixture_rates: \"%.40s\" is no rate; a number above 0 is needed", text[i]);
+        sum += m->rate[i];
+    }
+    if (fabs(sum - 1) <= 1e-6) return HEED_OK;
+    return error_set(error, HEED_INVALID, "--mixture_rates add up to %.9g; they must add up to 1", sum);
+}
+
+static const char *text_or_none(const char *text) { return text != NULL ? text : ""; }
+
+static heed_status take_members(const train_options *o, member_list *m, heed_error *error) {
+    const char *lists[] = {o->datasets, text_or_none(o->dataset_configs), text_or_none(o->mixture_rates)};
+    const size_t room[] = {strlen(lists[0]) + 1, strlen(lists[1]) + 1, strlen(lists[2]) + 1};
+    const char *config[MEMBERS_MOST], *rate[MEMBERS_MOST];
+    m->memory = malloc(room[0] + room[1] + room[2]);
+    if (m->memory == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a list of data sets");
+    char *at[] = {m->memory, m->memory + room[0], m->memory + room[0] + room[1]};
+    for (int i = 0; i < 3; i++) memcpy(at[i], lists[i], room[i]);
+    m->count = cut(at[0], m->name);
+    const int64_t configs = cut(at[1], config), rates = cut(at[2], rate);
+    if (m->count < 2)
+        return error_set(error, HEED_INVALID, "--datasets names %s; from 2 to %d, with commas between them, are allowed",
+                         m->count < 0 ? "more than there is room for" : "one data set", MEMBERS_MOST);
+    for (int64_t i = 0; i < m->count; i++)
+        if (*m->name[i] == 0)
+            return error_set(error, HEED_INVALID, "--datasets %.60s: a name between two commas is empty", o->datasets);
+    if (o->dataset_configs != NULL && configs != m->count)
+        return error_set(error, HEED_INVALID, "--dataset_configs has %lld names, but --datasets %lld data sets; as many are needed "
+                         "(an empty one for none)", (long long)configs, (long long)m->count);
+    for (int64_t i = 0; o->dataset_configs != NULL && i < m->count; i++) m->config[i] = *config[i] != 0 ? config[i] : NULL;
+    for (int64_t i = 0; i < m->count; i++)
+        for (int64_t j = 0; j < i; j++)
+            if (strcmp(m->name[i], m->name[j]) == 0 && strcmp(text_or_none(m->config[i]), text_or_none(m->config[j])) == 0)
+                return error_set(error, HEED_INVALID, "--datasets names %.60s twice; a larger rate gives it more rows", m->name[i]);
+    return o->mixture_rates != NULL ? take_rates(m, rate, rates, error) : HEED_OK;
+}
+
+heed_status options_members(const train_options *o, member_list *m, heed_error *error) {
+    *m = (member_list){.count = 1, .name = {o->dataset}, .config = {o->dataset_config}};
+    if (o->datasets == NULL) return HEED_OK;
+    const heed_status status = take_members(o, m, error);
+    if (status == HEED_OK) return HEED_OK;
+    free(m->memory);
+    m->memory = NULL;
+    return status;
+}
+
+static heed_status settle_members(const train_options *o, const options_given *given, heed_error *error) {
+    const bool one = o->datasets == NULL, never = o->eval_strategy == WHEN_NO && !o->eval_on_start;
+    const idle_option idle[] = {
+        {!one, "--dataset", "--datasets names what is trained on"},
+        {!one, "--dataset_config", "--datasets names several; --dataset_configs has one for each"},
+        {one, "--dataset_configs", "it belongs to --datasets"},
+        {one, "--mixture_rates", "it belongs to --datasets"},
+        {never, "--eval_split", "nothing is evaluated with --eval_strategy no"},
+    };
+    heed_status status = refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
+    member_list members = {0};
+    if (status == HEED_OK) status = options_members(o, &members, error);
+    free(members.memory);
+    return status;
 }
 
 static heed_status settle_rows(train_options *o, const options_given *given, heed_error *error) {
@@ -179,6 +259,7 @@ heed_status options_settle(train_options *o, const options_given *given, option_
     *notes = (option_notes){0};
     heed_status status = settle_rows(o, given, error);
     if (status == HEED_OK) status = settle_evaluation(o, given, notes, error);
+    if (status == HEED_OK) status = settle_members(o, given, error);
     if (status == HEED_OK) status = settle_steps(o, given, notes, error);
     if (status == HEED_OK) status = settle_attention(o, given, notes, error);
     if (status == HEED_OK) status = settle_best(o, given, error);

@@ -22,7 +22,8 @@ extern const char *const on_nan_names[], *const fallback_names[], *const truth_n
 
 typedef struct {
     // what is trained on what
-    const char *model, *tokenizer, *dataset, *eval_dataset;
+    const char *model, *tokenizer, *dataset, *dataset_config, *eval_dataset, *eval_split;
+    const char *datasets, *dataset_configs, *mixture_rates;    // lists between commas
     bool from_scratch;
     int mode;
     // rows and batches
@@ -56,6 +57,16 @@ typedef struct {
     double later_real;
     bool later_flag;
 } train_options;
+
+// What is trained on, as the options name it: --dataset alone, or the members of --datasets.
+enum { MEMBERS_MOST = 64 };
+typedef struct {
+    char *memory;
+    int64_t count;
+    const char *name[MEMBERS_MOST], *config[MEMBERS_MOST];    // config NULL: none
+    double rate[MEMBERS_MOST];                                // all 0: by the members' rows
+} member_list;
+heed_status options_members(const train_options *, member_list *, heed_error *);    // free(memory)
 
 // Which options the user gave, whatever their values.
 typedef struct {

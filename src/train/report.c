@@ -63,8 +63,8 @@ static json_t *final_json(const train_run *r, run_fault fault, const attention_s
     json_object_set_new(j, "skipped_steps", json_integer(r->at.skipped));
     if (r->at.step > r->at.skipped) json_file_set_real(j, "train_loss", r->at.loss_sum / (double)(r->at.step - r->at.skipped));
     if (r->learned > 0) json_file_set_real(j, "last_loss", r->last.loss);
-    if (r->evaluated && r->judged.finite) {
-        evaluation_record(&r->judged, j);
+    if (r->judged) {
+        judge_record(&r->judge, j);
         json_object_set_new(j, "eval_step", json_integer(r->judged_step));
     }
     if (r->at.best_step >= 0) {
@@ -121,9 +121,9 @@ heed_status report_end(train_run *r, run_fault fault, heed_error *error) {
     output_record(out, record);
     json_decref(record);
     say_steps(r, fault);
-    if (r->evaluated && r->judged.finite) {
+    if (r->judged) {
         char text[256] = "";
-        evaluation_text(&r->judged, &(text_buffer){text, sizeof text, 0});
+        judge_text(&r->judge, &(text_buffer){text, sizeof text, 0});
         output_line(out, LINE_CLOSING, "evaluation   at step %lld: %s", (long long)r->judged_step, text);
     }
     say_best(r, fault);

@@ -54,6 +54,7 @@ static char *folder_name(const train_run *r) {
     snprintf(data, sizeof data, "%s", slash != NULL ? slash + 1 : r->o.dataset);
     char *dot = strrchr(data, '.');
     if (dot != NULL && dot != data) *dot = 0;
+    if (r->o.datasets != NULL) snprintf(data, sizeof data, "mixture");
     for (int number = 1; number < 1000; number++) {
         text_string name = {0};
         text_format(&name, "runs/%s_%s_%s_%s", stamp, r->from.name, data, train_modes[r->o.mode]);
@@ -120,24 +121,57 @@ static heed_status without_evaluation(train_run *r, heed_error *error) {
         if (json_object_get(r->asked->given, asking[i]) != NULL)
             return error_set(error, HEED_INVALID,
                              "--%s: data set \"%s\" has no second document that could be held out for evaluation; "
-                             "give --eval_dataset, or separate documents by blank lines", asking[i], r->from.all.name);
+                             "give --eval_dataset, or separate documents by blank lines", asking[i], r->from.data[0].label);
     if (r->o.lr_scheduler_type == SCHEDULE_REDUCE_LR_ON_PLATEAU || r->o.save_strategy == WHEN_BEST)
         return error_set(error, HEED_INVALID, "%s follows the evaluations, but data set \"%s\" has no second document that could "
                          "be held out; give --eval_dataset", r->o.save_strategy == WHEN_BEST ? "--save_strategy best"
-                         : "--lr_scheduler_type reduce_lr_on_plateau", r->from.all.name);
+                         : "--lr_scheduler_type reduce_lr_on_plateau", r->from.data[0].label);
     output_line(r->asked->out, LINE_NOTE, "nothing is evaluated: data set \"%s\" has no second document that could be held out; "
-                "--eval_dataset can name another file", r->from.all.name);
+                "--eval_dataset can name another file", r->from.data[0].label);
     r->o.eval_strategy = WHEN_NO;
     return HEED_OK;
 }
 
+// What is trained on: a mixture, of one member where there is one data set.
+static heed_status make_mixture(train_run *r, heed_error *error) {
+    const sources *from = &r->from;
+    const char *label[MEMBERS_MOST];
+    const dataset *data[MEMBERS_MOST];
+    for (int64_t i = 0; i < from->members.count; i++) {
+        label[i] = from->data[i].label;
+        data[i] = from->data[i].learn;
+    }
+    const heed_status status = mixture_create(&r->learn, from->members.count, label, data, from->members.rate, layout_of(&r->o),
+                                              error);
+    for (int64_t i = 0; status == HEED_OK && r->learn.count > 1 && i < r->learn.count; i++) {
+        const mixture_member *m = &r->learn.member[i];
+        output_line(r->asked->out, LINE_NOTE, "mixture: %s gives %lld of an epoch's %lld rows, %.3g times its own %lld", m->label,
+                    (long long)m->quota, (long long)r->learn.rows, (double)m->quota / (double)m->rows.rows,
+                    (long long)m->rows.rows);
+    }
+    return status;
+}
+
+// What is evaluated: the named data set, or each member's own part, as far as it has any.
+static heed_status make_judge(train_run *r, heed_error *error) {
+    const sources *from = &r->from;
+    heed_status status = judge_create(&r->judge, from->members.count, error);
+    if (status != HEED_OK) return status;
+    if (from->judge_named) return judge_add(&r->judge, r->o.eval_dataset, &from->judge, layout_of(&r->o), error);
+    for (int64_t i = 0; i < from->members.count; i++) {
+        const source_data *d = &from->data[i];
+        if (d->judged && judge_add(&r->judge, d->label, &d->held, layout_of(&r->o), NULL) == HEED_OK) continue;
+        if (from->members.count > 1)
+            output_line(r->asked->out, LINE_NOTE, "%s is not evaluated: it has no second document that could be held out",
+                        d->label);
+    }
+    return r->judge.count > 0 ? HEED_OK : without_evaluation(r, error);
+}
+
 static heed_status make_rows(train_run *r, heed_error *error) {
-    const heed_status status = rows_create(&r->learn, r->from.learn, layout_of(&r->o), error);
+    const heed_status status = make_mixture(r, error);
     const bool wanted = r->o.eval_strategy != WHEN_NO || r->o.eval_on_start;
-    if (status != HEED_OK || !wanted) return status;
-    if (r->o.eval_dataset != NULL) return rows_create(&r->judge, &r->from.judge, layout_of(&r->o), error);
-    const bool judged = r->from.judged && rows_create(&r->judge, &r->from.judge, layout_of(&r->o), NULL) == HEED_OK;
-    return judged ? HEED_OK : without_evaluation(r, error);
+    return status != HEED_OK || !wanted ? status : make_judge(r, error);
 }
 
 // Steps of the run and the schedule over them.
@@ -163,7 +197,7 @@ static void describe_state(train_run *r) {
     s->accumulation = r->o.gradient_accumulation_steps;
     s->rows = r->learn.rows;
     s->threads = r->o.threads;
-    s->data = rows_hash(&r->learn);
+    s->data = mixture_hash(&r->learn);
     s->learning_rate = r->o.learning_rate;
     s->best_step = -1;
     s->plateau = r->schedule.plateau;
@@ -206,8 +240,9 @@ static heed_status take_state(train_run *r, run_fault *fault, heed_error *error)
                              (long long)same[i].is, (long long)same[i].was);
     if (old.data != now->data || old.rows != now->rows)
         return error_set(error, HEED_INVALID,
-                         "the rows differ from those of the run to resume (it had %lld, now there are %lld): --dataset, "
-                         "the tokenizer, --max_length and packing must be the same", (long long)old.rows, (long long)now->rows);
+                         "the rows differ from those of the run to resume (it had %lld, now there are %lld): the data sets, "
+                         "their rates, the tokenizer, --max_length and packing must be the same", (long long)old.rows,
+                         (long long)now->rows);
     const run_output *out = r->asked->out;
     if (old.threads != now->threads)
         output_line(out, LINE_NOTE, "resumed with --threads %lld instead of %lld: losses may differ in their last bits",
@@ -263,6 +298,32 @@ static heed_status remove_old(const char *folder, heed_error *error) {
     return status;
 }
 
+// One data set as run.json has it.
+static json_t *member_json(const train_run *r, int64_t i) {
+    const mixture_member *m = &r->learn.member[i];
+    const dataset *data = r->from.data[i].learn;
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:f}", "name", json_text(m->label), "documents", (json_int_t)data->documents,
+                     "tokens", (json_int_t)data->tokens, "rows", (json_int_t)m->rows.rows, "tokens_left_out",
+                     (json_int_t)m->rows.left_out, "rows_an_epoch", (json_int_t)m->quota, "rate",
+                     (double)m->quota / (double)r->learn.rows);
+}
+
+static json_t *data_json(const train_run *r) {
+    int64_t documents = 0, tokens = 0, left_out = 0;
+    json_t *members = json_array();
+    for (int64_t i = 0; i < r->learn.count; i++) {
+        documents += r->from.data[i].learn->documents;
+        tokens += r->from.data[i].learn->tokens;
+        left_out += r->learn.member[i].rows.left_out;
+        json_array_append_new(members, member_json(r, i));
+    }
+    const char *name = r->learn.count > 1 ? "mixture" : r->from.data[0].all.name;
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o}", "name", json_text(name), "documents", (json_int_t)documents,
+                     "tokens", (json_int_t)tokens, "rows", (json_int_t)r->learn.rows, "eval_rows",
+                     (json_int_t)judge_rows(&r->judge), "tokenizer", tokenizer_kind(r->from.words), "tokens_left_out",
+                     (json_int_t)left_out, "members", members);
+}
+
 static json_t *run_json(const train_run *r) {
     const run_request *asked = r->asked;
     const model_config *c = model_config_of(r->from.model);
@@ -277,14 +338,7 @@ static json_t *run_json(const train_run *r) {
     json_object_set_new(shape, "config_dropout", json_pack("{s:f, s:f, s:f}", "embedding", c->dropout_embedding, "attention",
                                                            c->dropout_attention, "residual", c->dropout_residual));
     json_object_set_new(shape, "dropout", json_real(0));
-    json_t *data = json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:I}", "name", json_text(r->from.all.name), "documents",
-                             (json_int_t)r->from.learn->documents, "tokens", (json_int_t)r->from.learn->tokens, "rows",
-                             (json_int_t)r->learn.rows, "eval_rows", (json_int_t)r->judge.rows, "tokenizer",
-                                 tokenizer_kind(r->from.words),
-                             "tokens_left_out", (json_int_t)r->learn.left_out);
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016" PRIx64, r->at.data);
-    json_object_set_new(data, "hash", json_string(hash));
+    json_t *data = data_json(r);
     const time_t now = time(NULL);
     char stamp[40];
     struct tm utc;
@@ -346,6 +400,8 @@ static heed_status open_run(train_run *r, run_fault *fault, heed_error *error) {
     *fault = FAULT_USAGE;
     status = check_folder(r, error);
     if (status != HEED_OK) return status;
+    status = sources_check_splits(&r->o, error);
+    if (status != HEED_OK) return status;
     *fault = FAULT_FILE;
     status = open_sources(r, error);
     if (status != HEED_OK) return status;
@@ -373,8 +429,8 @@ static void close_run(train_run *r) {
     folder_lock_drop(r->lock);
     moments_free(&r->moments);
     engine_destroy(&r->engine);
-    rows_free(&r->learn);
-    rows_free(&r->judge);
+    mixture_free(&r->learn);
+    judge_free(&r->judge);
     sources_close(&r->from);
     free(r->order);
     free(r->resume);

@@ -4,7 +4,9 @@
 
 #include "io/folder.h"
 #include "train/checkpoint.h"
+#include "train/judge.h"
 #include "train/log.h"
+#include "train/mixture.h"
 #include "train/progress.h"
 #include "train/schedule.h"
 #include "train/sources.h"
@@ -25,7 +27,8 @@ typedef struct {
     train_options o;                   // with the output folder filled in
     attention_choice attention;
     sources from;
-    row_set learn, judge;
+    mixture learn;
+    judge judge;
     moments moments;
     schedule schedule;
     engine engine;
@@ -35,11 +38,12 @@ typedef struct {
     folder_lock *lock;
     run_log log;
     progress progress;
-    int64_t *order, order_epoch;       // of the rows in one epoch; -1: none yet
+    row_pick *order;
+    int64_t order_epoch;       // of the rows in one epoch; -1: none yet
     int64_t announced;                 // attention records the user has been told of
     int64_t saved;                     // step of the last checkpoint; -1: none
     bool evaluated;
-    evaluation judged;                 // the last one
+    bool judged;                       // ... and it was finite
     int64_t judged_step;
     step_facts last;
     nan_origin origin;

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char sources_demo[] = "demo";
-
 static bool is_builtin(const char *name) {
     for (const char *const *size = model_sizes(); *size != NULL; size++)
         if (strcmp(*size, name) == 0) return true;
@@ -86,38 +84,6 @@ heed_status sources_open_model(sources *s, const train_options *o, const char *r
     return token_bytes_count(s, error);
 }
 
-static bool is_demo(const char *name) { return strcmp(name, sources_demo) == 0 && !file_exists(name); }
-
-static heed_status data_open(dataset *data, const char *name, const tokenizer *words, int64_t seed, heed_error *error) {
-    if (is_demo(name)) return dataset_demo(data, words, (uint64_t)seed, DEMO_DOCUMENTS, error);
-    return dataset_read(data, name, words, error);
-}
-
-heed_status sources_open_data(sources *s, const train_options *o, heed_error *error) {
-    heed_status status = data_open(&s->all, o->dataset, s->words, o->seed, error);
-    if (status != HEED_OK) return status;
-    s->judged = o->eval_dataset != NULL || s->all.documents > 1;
-    if (o->eval_dataset != NULL && !is_demo(o->eval_dataset)) {
-        status = dataset_read(&s->judge, o->eval_dataset, s->words, error);
-    } else if (o->eval_dataset != NULL && !is_demo(o->dataset)) {
-        status = sources_open_eval(s, &(train_options){.dataset = o->eval_dataset, .seed = o->seed}, error);
-    } else if (s->judged) {
-        s->learn = &s->part;
-        return dataset_split(&s->all, HELD_OUT, &s->part, &s->judge, error);
-    }
-    s->learn = &s->all;
-    return status;
-}
-
-heed_status sources_open_eval(sources *s, const train_options *o, heed_error *error) {
-    if (!is_demo(o->dataset)) return dataset_read(&s->judge, o->dataset, s->words, error);
-    dataset rest = {0};
-    heed_status status = data_open(&s->spoken, o->dataset, s->words, o->seed, error);
-    if (status == HEED_OK) status = dataset_split(&s->spoken, HELD_OUT, &rest, &s->judge, error);
-    dataset_free(&rest);
-    return status;
-}
-
 heed_status sources_check_length(const sources *s, const train_options *o, heed_error *error) {
     const int64_t positions = model_config_of(s->model)->positions;
     const bool packing = o->use_packing;
@@ -130,10 +96,7 @@ heed_status sources_check_length(const sources *s, const train_options *o, heed_
 }
 
 void sources_close(sources *s) {
-    dataset_free(&s->part);
-    dataset_free(&s->judge);
-    dataset_free(&s->spoken);
-    dataset_free(&s->all);
+    sources_close_data(s);
     model_free(s->model);
     tokenizer_free(s->words);
     free(s->token_bytes);

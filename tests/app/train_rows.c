@@ -25,8 +25,8 @@ static void one_document_a_row(void) {
     CHECK(set.rows == 4, "%lld rows, not 4", (long long)set.rows);
     CHECK(set.left_out == 2, "%lld tokens left out, not 2", (long long)set.left_out);
     batch b = {0};
-    const int64_t rows[] = {0, 1};
-    CHECK(batch_fill(&b, &set, rows, 2, (batch_padding){PAD, true}, &error) == HEED_OK, "%s", error.text);
+    const row_pick rows[] = {{&set, 0}, {&set, 1}};
+    CHECK(batch_fill(&b, rows, 2, (batch_padding){PAD, true}, &error) == HEED_OK, "%s", error.text);
     CHECK(b.view.length == 4 && b.view.rows == 2, "%lld x %lld", (long long)b.view.rows, (long long)b.view.length);
     CHECK(b.scored == 4 && b.tokens == 6, "%lld scored of %lld", (long long)b.scored, (long long)b.tokens);
     expect("id", b.view.id, (const int32_t[]){1, 2, 3, 4, PAD, PAD, 11, EOS}, 8);
@@ -34,12 +34,12 @@ static void one_document_a_row(void) {
     expect("position", b.view.position, (const int32_t[]){0, 1, 2, 3, 0, 0, 0, 1}, 8);
     expect("key_range", b.view.key_range, (const int32_t[]){0, 4, 2, 4}, 4);
     CHECK(b.view.document == NULL, "documents in rows of one document");
-    CHECK(batch_fill(&b, &set, rows, 2, (batch_padding){PAD, false}, &error) == HEED_OK, "%s", error.text);
+    CHECK(batch_fill(&b, rows, 2, (batch_padding){PAD, false}, &error) == HEED_OK, "%s", error.text);
     expect("id right", b.view.id, (const int32_t[]){1, 2, 3, 4, 11, EOS, PAD, PAD}, 8);
     expect("target right", b.view.target, (const int32_t[]){2, 3, 4, -1, EOS, -1, -1, -1}, 8);
     expect("key_range right", b.view.key_range, (const int32_t[]){0, 4, 0, 2}, 4);
-    const int64_t full[] = {0, 2, 3};
-    CHECK(batch_fill(&b, &set, full, 3, (batch_padding){PAD, true}, &error) == HEED_OK, "%s", error.text);
+    const row_pick full[] = {{&set, 0}, {&set, 2}, {&set, 3}};
+    CHECK(batch_fill(&b, full, 3, (batch_padding){PAD, true}, &error) == HEED_OK, "%s", error.text);
     CHECK(b.view.key_range == NULL, "a range though no row is padded");
     expect("id full", b.view.id, (const int32_t[]){1, 2, 3, 4, 21, 22, 23, 24, 25, 26, 27, 28}, 12);
     batch_free(&b);
@@ -53,8 +53,8 @@ static void packed(bool leak) {
     // 1 2 3 4 E 11 | E 21 22 23 24 25 | 26 27 28 E
     CHECK(set.rows == 3 && set.left_out == 0, "%lld rows, %lld left out", (long long)set.rows, (long long)set.left_out);
     batch b = {0};
-    const int64_t rows[] = {0, 1, 2};
-    CHECK(batch_fill(&b, &set, rows, 3, (batch_padding){PAD, true}, &error) == HEED_OK, "%s", error.text);
+    const row_pick rows[] = {{&set, 0}, {&set, 1}, {&set, 2}};
+    CHECK(batch_fill(&b, rows, 3, (batch_padding){PAD, true}, &error) == HEED_OK, "%s", error.text);
     expect("id", b.view.id, (const int32_t[]){1, 2, 3, 4, EOS, 11, EOS, 21, 22, 23, 24, 25, PAD, PAD, 26, 27, 28, EOS}, 18);
     expect("target", b.view.target, (const int32_t[]){2, 3, 4, EOS, -1, -1, -1, 22, 23, 24, 25, -1, -1, -1, 27, 28, EOS, -1}, 18);
     expect("position", b.view.position, (const int32_t[]){0, 1, 2, 3, 4, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 1, 2, 3}, 18);
@@ -71,9 +71,9 @@ static void pieces_shorter_than_rows(void) {
     heed_error error;
     CHECK(rows_create(&set, &three, (row_layout){.length = 8, .piece = 3, .packed = true}, &error) == HEED_OK, "%s", error.text);
     batch b = {0};
-    const int64_t rows[] = {0, 1};
+    const row_pick rows[] = {{&set, 0}, {&set, 1}};
     CHECK(set.rows == 2, "%lld rows", (long long)set.rows);
-    CHECK(batch_fill(&b, &set, rows, 2, (batch_padding){PAD, true}, &error) == HEED_OK, "%s", error.text);
+    CHECK(batch_fill(&b, rows, 2, (batch_padding){PAD, true}, &error) == HEED_OK, "%s", error.text);
     expect("position", b.view.position, (const int32_t[]){0, 1, 2, 0, 1, 0, 1, 0, 0, 1, 2, 0, 1, 2, 0, 1}, 16);
     batch_free(&b);
     rows_free(&set);
