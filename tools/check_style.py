@@ -9,7 +9,7 @@ import tree
 
 FILE_LINES, FUNCTION_LINES, COLUMNS = 800, 60, 132
 C = (".c", ".h", ".inl", ".def")
-CODE = C + (".py", ".sh", ".cmake", ".in")
+CODE = C + (".py", ".sh", ".cmake", ".in", ".js", ".css")
 SCRIPTS = ("Makefile", "CMakeLists.txt", ".ci/run", ".gitignore")
 DATA = ("LICENSE",)
 SPDX = "SPDX-License-Identifier: Apache-2.0"

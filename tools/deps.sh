@@ -59,6 +59,8 @@ if [ "$scope" = test ]; then
     want needed binutils "nm and objdump: no instruction leaks out of its kernel" have objdump
     want needed clang "the second compiler that must build without warnings" have clang
     want needed libomp-dev "OpenMP for clang" clang_openmp
+    want optional "$(clang_runtime)" "libFuzzer: inputs made up against every parser" clang_fuzzer
+    want optional chromium "opens the pages that heed writes" eval 'have chromium || have chromium-browser || have google-chrome'
     if [ "$native" = x86_64 ]; then
         want needed qemu-user "runs the aarch64 smoke test" have qemu-aarch64
         want needed gcc-aarch64-linux-gnu "compiles the aarch64 smoke test" have aarch64-linux-gnu-gcc
@@ -112,7 +114,7 @@ if [ ${#missing[@]} -gt 0 ] && ! apt install --no-install-recommends "${missing[
     exit 1
 fi
 for package in "${optional[@]}"; do
-    apt install --no-install-recommends "$package" || echo "  $package cannot be had here; heed is built without it."
+    apt install --no-install-recommends "$package" || echo "  $package cannot be had here; heed is built and tested without it."
 done
 old_cmake && exit 1
 exit 0

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// heed runs: what differs between runs (runs_diff.c).
+// heed runs: what differs between runs (runs_diff.c), and their curves (runs_report.c).
 #include "cli/runs.h"
 
 #include <stdlib.h>
@@ -41,10 +41,10 @@ json_t *run_records_names(const run_record *records, int count) {
     return names;
 }
 
-static const verb *const below[] = {&verb_runs_diff, NULL};
+static const verb *const below[] = {&verb_runs_diff, &verb_runs_report, NULL};
 
 const verb verb_runs = {
-    .name = "runs", .purpose = "what differs between runs", .below = below,
+    .name = "runs", .purpose = "what differs between runs, and their curves", .below = below,
     .about = "A run folder is what `heed train` leaves: finished, killed or still writing, of this version or an older one.",
-    .examples = "  heed runs diff runs/mine runs/other\n",
+    .examples = "  heed runs diff runs/mine runs/other\n  heed runs report runs/* -o runs.html\n",
 };

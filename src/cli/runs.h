@@ -5,7 +5,7 @@
 #include "cli/args.h"
 #include "train/record.h"
 
-extern const verb verb_runs_diff;
+extern const verb verb_runs_diff, verb_runs_report;
 
 // The runs that the command line names, all of them or none: run_records_free them. STATUS_DONE, else the sentence was printed.
 int run_records_open(const args *, run_record **);
@@ -20,6 +20,9 @@ json_t *runs_compare(const run_record *, int count, double relative);
 
 // The options in which the runs differ: a list of {"name", "values", "given"}, the last two by run.
 json_t *runs_compare_options(const run_record *, int count);
+
+// What final_metrics.json says, all of it: a list of {"name", "values", "truncated"}, the last two by run.
+json_t *runs_results(const run_record *, int count);
 
 // The comparison as text, to stdout.
 void runs_diff_print(const json_t *comparison);

@@ -28,8 +28,10 @@ static void keep_leaf(void *flat, const char *key, const json_t *value) {
 
 typedef bool skip_rule(const char *key);
 
-// A row {"name", "values": by run} for each key in which the objects differ. objects: a list by run, null where not known.
-static json_t *compare_objects(const json_t *objects, skip_rule *skip) {
+// A row {"name", "values": by run} for each key, or for each in which the objects differ. objects: a list by run, null where not
+// known.
+typedef enum { ALL_ROWS, ROWS_THAT_DIFFER } row_choice;
+static json_t *compare_objects(const json_t *objects, row_choice rows_wanted, skip_rule *skip) {
     const size_t n = json_array_size(objects);
     json_t *rows = json_array(), *flat = json_array(), *all = json_object(), *value;
     for (size_t i = 0; i < n; i++) {
@@ -49,7 +51,7 @@ static json_t *compare_objects(const json_t *objects, skip_rule *skip) {
             if (own != NULL) json_array_append(values, own);
             else json_array_append_new(values, json_null());
         }
-        if (!same && (skip == NULL || !skip(key)))
+        if ((!same || rows_wanted == ALL_ROWS) && (skip == NULL || !skip(key)))
             json_array_append_new(rows, json_pack("{s:s, s:O}", "name", key, "values", values));
         json_decref(values);
     }
@@ -68,7 +70,7 @@ static json_t *parts(const comparison *c, const char *name) {
 }
 
 static json_t *compare_parts(comparison *c, const char *name) {
-    json_t *objects = parts(c, name), *rows = compare_objects(objects, NULL);
+    json_t *objects = parts(c, name), *rows = compare_objects(objects, ROWS_THAT_DIFFER, NULL);
     json_decref(objects);
     c->differs |= json_array_size(rows) > 0;
     return rows;
@@ -77,7 +79,7 @@ static json_t *compare_parts(comparison *c, const char *name) {
 json_t *runs_compare_options(const run_record *run, int n) {
     json_t *objects = json_array(), *row;
     for (int i = 0; i < n; i++) json_array_append_new(objects, borrow(json_object_get(run_record_options(&run[i]), "effective")));
-    json_t *rows = compare_objects(objects, run_record_is_outward);
+    json_t *rows = compare_objects(objects, ROWS_THAT_DIFFER, run_record_is_outward);
     json_decref(objects);
     size_t at;
     json_array_foreach(rows, at, row) {
@@ -261,32 +263,36 @@ static json_t *compare_metrics(comparison *c, double relative) {
 
 // ---- the end ----
 
+static bool is_no_fact(const char *key) { return strncmp(key, "attention", 9) == 0 || strcmp(key, "run") == 0; }
+
 static bool is_no_result(const char *key) {
-    return metrics_is_speed(key) || strncmp(key, "attention", 9) == 0 || strcmp(key, "run") == 0;
+    return metrics_is_speed(key) || is_no_fact(key);
 }
 
 static bool is_no_speed(const char *key) { return !metrics_is_speed(key); }
 
-static json_t *finals(const comparison *c, skip_rule *skip) {
+static json_t *finals(const run_record *run, int n, row_choice wanted, skip_rule *skip) {
     json_t *objects = json_array();
-    for (int i = 0; i < c->n; i++) {
-        const json_t *last = c->run[i].final;
+    for (int i = 0; i < n; i++) {
+        const json_t *last = run[i].final;
         // An unfinished run has this to say, beside how far it came.
         json_array_append_new(objects, last != NULL ? json_incref((json_t *)last) : json_pack("{s:s}", "status", "not finished"));
     }
-    json_t *rows = compare_objects(objects, skip), *row;
+    json_t *rows = compare_objects(objects, wanted, skip), *row;
     json_decref(objects);
     size_t at;
     json_array_foreach(rows, at, row) {    // what a truncated evaluation says is called so wherever it appears
         const char *name = json_string_value(json_object_get(row, "name"));
         json_t *truncated = json_array();
-        for (int i = 0; i < c->n; i++)
+        for (int i = 0; i < n; i++)
             json_array_append_new(truncated, json_boolean(metrics_is_evaluation(name) &&
-                                                          json_is_true(json_object_get(c->run[i].final, "truncated"))));
+                                                          json_is_true(json_object_get(run[i].final, "truncated"))));
         json_object_set_new(row, "truncated", truncated);
     }
     return rows;
 }
+
+json_t *runs_results(const run_record *run, int n) { return finals(run, n, ALL_ROWS, is_no_fact); }
 
 static json_t *about_runs(const comparison *c) {
     json_t *list = json_array();
@@ -314,9 +320,9 @@ json_t *runs_compare(const run_record *run, int n, double relative) {
     json_object_set_new(object, "data", compare_parts(&c, "data"));
     json_object_set_new(object, "relative", json_real(relative));
     json_object_set_new(object, "metrics", compare_metrics(&c, relative));
-    json_object_set_new(object, "final", ends = finals(&c, is_no_result));
+    json_object_set_new(object, "final", ends = finals(run, n, ROWS_THAT_DIFFER, is_no_result));
     c.differs |= json_array_size(ends) > 0;
-    json_object_set_new(object, "speed", finals(&c, is_no_speed));
+    json_object_set_new(object, "speed", finals(run, n, ROWS_THAT_DIFFER, is_no_speed));
     json_object_set_new(object, "differ", json_boolean(c.differs));
     json_decref(c.names);
     return object;

@@ -187,5 +187,6 @@ const series *metrics_find(const metrics *m, const char *key) {
 bool metrics_is_speed(const char *key) { return strstr(key, "second") != NULL || strstr(key, "memory") != NULL; }
 
 bool metrics_is_evaluation(const char *key) {
+    if (metrics_is_speed(key) || strstr(key, "step") != NULL) return false;
     return strstr(key, "eval") != NULL || strstr(key, "perplexity") != NULL || strstr(key, "bits_per_byte") != NULL;
 }
