@@ -75,6 +75,7 @@ static inline void dtype_store(heed_dtype type, void *array, int64_t at, float x
     switch (type) {
     case HEED_BF16: ((uint16_t *)array)[at] = bf16_of_f32(x); break;
     case HEED_F16: ((uint16_t *)array)[at] = f16_of_f32(x); break;
+    case HEED_INT8: ((int8_t *)array)[at] = x >= 127 ? 127 : x <= -127 ? -127 : x != x ? 0 : (int8_t)x; break;
     default: ((float *)array)[at] = x;
     }
 }
