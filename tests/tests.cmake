@@ -48,6 +48,19 @@ if(HEED_PROGRAM)
   endforeach()
 endif()
 
+# Every tests/fuzz/*.c is a libFuzzer target. They are the target `fuzz`, where the whole tree is compiled for it: tools/fuzz.sh.
+if(HEED_PROGRAM AND HEED_SANITIZE MATCHES "fuzzer-no-link")
+  add_custom_target(fuzz)
+  file(GLOB fuzz_sources CONFIGURE_DEPENDS tests/fuzz/*.c)
+  foreach(source IN LISTS fuzz_sources)
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(fuzz_${name} EXCLUDE_FROM_ALL ${source})
+    target_link_libraries(fuzz_${name} heed_app)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzz fuzz_${name})
+  endforeach()
+endif()
+
 # Every examples/*.c, built against the shared library as a user's program would be.
 file(GLOB example_sources CONFIGURE_DEPENDS examples/*.c)
 foreach(source IN LISTS example_sources)

@@ -16,8 +16,19 @@ have() { command -v "$1" > /dev/null 2>&1; }
 header() { [ -n "$compiler" ] && echo "#include <$1>" | "$compiler" -E -x c - > /dev/null 2>&1; }
 library() { have pkg-config && pkg-config --exists "$1"; }
 openmp() { [ -n "$compiler" ] && echo 'int main(void) { return 0; }' | "$compiler" -fopenmp -x c - -o /dev/null 2> /dev/null; }
+clang_fuzzer() {
+    have clang && echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return 0; }' |
+        clang -fsanitize=fuzzer,address -x c - -o /dev/null 2> /dev/null
+}
 clang_openmp() {
     have clang && echo 'int main(void) { return 0; }' | clang -fopenmp -x c - -o /dev/null 2> /dev/null
+}
+# Debian has it apart, by clang's version: libclang-rt-14-dev. It is there only once clang is.
+clang_runtime() {
+    local version
+    version=$(clang -dumpversion 2> /dev/null ||
+        apt-cache show clang 2> /dev/null | sed -n 's/^Depends:.*clang-\([0-9]*\).*/\1/p' | head -1)
+    echo "libclang-rt-${version%%.*}-dev"
 }
 modern_cmake() {
     local version

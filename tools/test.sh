@@ -3,7 +3,7 @@
 # Everything heed can prove about itself, in one go (`make test`). The last line sums it up; a failure names the command
 # that runs it again; what could not be tested on this machine is named as skipped, never counted as passed.
 #   tools/test.sh            all steps
-#   tools/test.sh STEP...    only these: checks release clang asan tsan aarch64 install python bench
+#   tools/test.sh STEP...    only these: checks release clang asan tsan aarch64 install python fuzz bench
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MFLAGS MAKELEVEL HEED_CPU HEED_BUILD
@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE=1
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-0} KMP_BLOCKTIME=${KMP_BLOCKTIME:-0}
 jobs=$(nproc 2> /dev/null || echo 2)
 steps=("$@")
-[ $# -gt 0 ] || steps=(checks release clang asan tsan aarch64 install python bench)
+[ $# -gt 0 ] || steps=(checks release clang asan tsan aarch64 install python fuzz bench)
 logs=build-test-logs
 mkdir -p "$logs"
 generator=(-G "Unix Makefiles")
@@ -161,13 +161,28 @@ python() {
     while read -r name; do skip "$name"; done < <(sed -n 's/^skipped: //p' "$log")
 }
 
+fuzz() { # each target a test: 10 s of inputs, two at a time. Long runs: make fuzz
+    local begin=$SECONDS log=$logs/fuzz.log status name
+    FUZZ_SECONDS=${FUZZ_SECONDS:-10} tools/fuzz.sh > "$log" 2>&1 < /dev/null
+    status=$?
+    if [ $status = 77 ]; then
+        for name in tests/fuzz/*.c; do skip "fuzz $(basename "$name" .c): $(tail -1 "$log")"; done
+        return
+    fi
+    sed 's/^/  /' "$log"
+    passed=$((passed + $(grep -c '^ok ' "$log")))
+    while read -r name; do fail "fuzz $name" "FUZZ=$name tools/fuzz.sh"; done < <(sed -nE 's/^FAILED (\w+),.*/\1/p' "$log")
+    [ $status = 0 ] || grep -q '^FAILED ' "$log" || fail fuzz "tools/fuzz.sh"
+    echo "  fuzz targets ran ($((SECONDS - begin)) s)"
+}
+
 bench() {
     step bench-quick "build/heed bench --quick" build/heed bench --quick
 }
 
 for one in "${steps[@]}"; do
     case $one in
-        checks | release | clang | asan | tsan | aarch64 | install | python | bench) ;;
+        checks | release | clang | asan | tsan | aarch64 | install | python | fuzz | bench) ;;
         *) echo "tools/test.sh: no step is called '$one'" >&2; exit 64 ;;
     esac
     echo "$one"

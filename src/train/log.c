@@ -25,23 +25,29 @@ static int64_t line_step(const char *line, size_t n) {
     return value;
 }
 
+size_t run_log_keep(char *text, size_t n, int64_t last_step) {
+    size_t kept = 0;
+    for (size_t at = 0; at < n;) {
+        const char *end = memchr(text + at, '\n', n - at);
+        if (end == NULL) break;
+        const size_t length = (size_t)(end - (text + at)) + 1;
+        const int64_t step = line_step(text + at, length);
+        if (step >= 0 && step <= last_step) {
+            memmove(text + kept, text + at, length);
+            kept += length;
+        }
+        at += length;
+    }
+    return kept;
+}
+
 static heed_status metrics_trim(const char *path, int64_t keep_to_step, heed_error *error) {
     if (!file_exists(path)) return HEED_OK;
     char *text = NULL;
     size_t length = 0;
     heed_status status = file_read(&text, &length, path, METRICS_BYTES, error);
     if (status != HEED_OK) return status;
-    size_t kept = 0, at = 0;
-    while (at < length) {
-        const char *end = memchr(text + at, '\n', length - at);
-        if (end == NULL) break;
-        const size_t n = (size_t)(end - (text + at)) + 1;
-        if (line_step(text + at, n) <= keep_to_step) {
-            memmove(text + kept, text + at, n);
-            kept += n;
-        }
-        at += n;
-    }
+    const size_t kept = run_log_keep(text, length, keep_to_step);
     if (kept != length) status = file_replace(path, text, kept, error);
     free(text);
     return status;

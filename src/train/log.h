@@ -11,6 +11,8 @@ typedef struct { char *folder, *metrics_path; int metrics; } run_log;    // metr
 // Opens metrics.jsonl for appending. Lines of later steps than `keep_to_step`, and an unfinished last line, are removed first:
 // they belong to steps that will be taken again.
 heed_status run_log_open(run_log *, const char *folder, int64_t keep_to_step, heed_error *);
+// What of metrics.jsonl's text is kept then, moved to its beginning: the whole records of steps up to last_step. Its length.
+size_t run_log_keep(char *text, size_t n, int64_t last_step);
 void run_log_close(run_log *);    // a zeroed one is fine
 
 // One line, written whole. A full disk is an error that names the file.
