@@ -4,6 +4,7 @@
 #   make           build the library and the program
 #   make demo      about three minutes: a small GPT-2 learns a language whose best possible loss is known
 #   make test      everything the project can prove about itself
+#   make test-full the same with every interruption and failing call instead of a drawn few
 #   make fuzz      made-up inputs against every parser, FUZZ_SECONDS=60 each; FUZZ=json for one
 #   make bench     time it, and the peers beside it
 #   make install   to PREFIX (/usr/local), below DESTDIR
@@ -15,7 +16,7 @@ JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 # An existing build folder keeps the generator it was made with.
 GENERATOR = $(if $(wildcard $(BUILD)/CMakeCache.txt),,$(if $(shell command -v ninja 2>/dev/null),-G Ninja,-G "Unix Makefiles"))
 
-.PHONY: all deps build-deps test-deps build demo test fuzz bench install clean
+.PHONY: all deps build-deps test-deps build demo test test-full fuzz bench install clean
 
 all: build
 
@@ -38,6 +39,9 @@ demo: build
 
 test: test-deps
 	@tools/test.sh
+
+test-full: test-deps
+	@HEED_FULL=1 tools/test.sh
 
 fuzz: test-deps
 	@tools/fuzz.sh

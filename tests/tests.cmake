@@ -48,6 +48,13 @@ if(HEED_PROGRAM)
   endforeach()
 endif()
 
+# tests/preload/faults.c makes calls on files fail or kill (tests/python/test_faults.py).
+if(HEED_PROGRAM AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  add_library(test_faults MODULE tests/preload/faults.c)
+  set_target_properties(test_faults PROPERTIES C_VISIBILITY_PRESET default)
+  target_link_libraries(test_faults ${CMAKE_DL_LIBS})
+endif()
+
 # Every tests/fuzz/*.c is a libFuzzer target. They are the target `fuzz`, where the whole tree is compiled for it: tools/fuzz.sh.
 if(HEED_PROGRAM AND HEED_SANITIZE MATCHES "fuzzer-no-link")
   add_custom_target(fuzz)

@@ -4,6 +4,7 @@
 # that runs it again; what could not be tested on this machine is named as skipped, never counted as passed.
 #   tools/test.sh            all steps
 #   tools/test.sh STEP...    only these: checks release clang asan tsan aarch64 install python fuzz bench
+# HEED_FULL=1 (make test-full): interruptions and failing calls at every moment instead of a drawn few, some minutes more.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MFLAGS MAKELEVEL HEED_CPU HEED_BUILD

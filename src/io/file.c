@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum { PATH_SHOWN = 100, WRITE_BYTES = 1 << 16 };    // a sentence has 251 characters
 
@@ -113,6 +114,17 @@ heed_status file_read(char **bytes, size_t *length, const char *path, size_t mos
     text[n] = 0;
     *bytes = text;
     *length = n;
+    return HEED_OK;
+}
+
+uint32_t file_checksum_of(const void *bytes, size_t n) { return (uint32_t)crc32_z(0, bytes, n); }
+
+heed_status file_checksum(const char *path, uint32_t *checksum, heed_error *error) {
+    file_map map;
+    const heed_status status = file_map_open(&map, path, error);
+    if (status != HEED_OK) return status;
+    *checksum = map.length == 0 ? 0 : file_checksum_of(map.bytes, map.length);
+    file_map_close(&map);
     return HEED_OK;
 }
 

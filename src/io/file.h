@@ -16,6 +16,10 @@ void file_map_close(file_map *);
 // A regular file's bytes and a zero after them, free() them; more than `most` bytes is an error.
 heed_status file_read(char **bytes, size_t *length, const char *path, size_t most, heed_error *);
 
+// CRC-32 of a file's bytes: chance damage shows, an adversary's does not.
+heed_status file_checksum(const char *path, uint32_t *checksum, heed_error *);
+uint32_t file_checksum_of(const void *bytes, size_t n);
+
 // Buffered writing. Every write, the flush to the disk and the close are checked, so that a full disk is never unnoticed.
 typedef struct file_writer file_writer;
 heed_status file_create(file_writer **, const char *path, heed_error *);

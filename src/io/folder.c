@@ -36,8 +36,9 @@ heed_status folder_make(const char *path, heed_error *error) {
         slash = strchrnul(slash, '/');
         const char rest = *slash;
         *slash = 0;
-        if (mkdir(part, 0777) != 0 && !file_is_folder(part)) {
-            if (errno == EEXIST) errno = ENOTDIR;
+        const int why = mkdir(part, 0777) == 0 ? 0 : errno;
+        if (why != 0 && !file_is_folder(part)) {
+            errno = why == EEXIST ? ENOTDIR : why;
             status = fail(error, "make the folder", part);
         }
         *slash = rest;
@@ -115,6 +116,29 @@ heed_status folder_copy_files(const char *from, const char *to, heed_error *erro
     return status;
 }
 
+// Beside `path` (n bytes), under a name that folder_clean knows. malloc'd; NULL without memory.
+static char *name_beside(const char *path, size_t n, const char *mark, long number) {
+    size_t parent = n;
+    while (parent > 0 && path[parent - 1] != '/') parent--;
+    const size_t room = n + 48;
+    char *name = malloc(room);
+    if (name == NULL) return NULL;
+    char digits[24] = "";
+    if (number >= 0) snprintf(digits, sizeof digits, "%ld-", number);
+    snprintf(name, room, "%.*s%s%s%.*s", (int)parent, path, mark, digits, (int)(n - parent), path + parent);
+    return name;
+}
+
+heed_status folder_drop(const char *path, heed_error *error) {
+    if (!file_exists(path)) return HEED_OK;
+    char *aside = name_beside(path, strlen(path), FILE_DRAFT, (long)getpid());
+    heed_status status = aside == NULL ? no_memory(error, path) : folder_remove(aside, error);
+    if (status == HEED_OK && rename(path, aside) != 0) status = fail(error, "remove", path);
+    if (status == HEED_OK) status = folder_remove(aside, error);
+    free(aside);
+    return status;
+}
+
 // ---- drafts -------------------------------------------------------------------------------------------------------
 
 struct folder_draft { char *path, *draft, *old; };
@@ -132,18 +156,13 @@ heed_status folder_begin(folder_draft **begun, const char *path, heed_error *err
     if (d == NULL) return no_memory(error, path);
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
-    const size_t room = n + 48;
     d->path = strndup(path, n);
-    d->draft = malloc(room);
-    d->old = malloc(room);
+    d->draft = name_beside(path, n, FILE_DRAFT, (long)getpid());
+    d->old = name_beside(path, n, FOLDER_OLD, -1);
     if (d->path == NULL || d->draft == NULL || d->old == NULL) {
         forget(d);
         return no_memory(error, path);
     }
-    const char *slash = strrchr(d->path, '/'), *name = slash == NULL ? d->path : slash + 1;
-    const int parent = (int)(name - d->path);
-    snprintf(d->draft, room, "%.*s" FILE_DRAFT "%ld-%s", parent, d->path, (long)getpid(), name);
-    snprintf(d->old, room, "%.*s" FOLDER_OLD "%s", parent, d->path, name);
     heed_status status = folder_remove(d->draft, error);    // of an earlier process with this number
     if (status == HEED_OK && mkdir(d->draft, 0777) != 0) status = fail(error, "make the folder", d->draft);
     if (status == HEED_OK) *begun = d;

@@ -13,6 +13,9 @@ heed_status folder_remove(const char *path, heed_error *);
 // Copies the files of one folder (not its folders) into another that exists.
 heed_status folder_copy_files(const char *from, const char *to, heed_error *);
 
+// The same for a folder that is whole as long as it has its name: it loses the name first, at once (to a draft's, beside it).
+heed_status folder_drop(const char *path, heed_error *);
+
 // Begin: makes an empty temporary folder beside `path` (its parent must exist) in which the caller writes. Commit: flushes every
 // file and folder in it to the disk and renames it to `path`; a folder already there is replaced, and a kill at any moment leaves
 // the old or the new one whole (folder_clean puts the old one back if needed). Commit frees `*`, also when it fails, and then

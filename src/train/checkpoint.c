@@ -6,6 +6,7 @@
 #include "io/folder.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "train/checkpoint_seal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -181,15 +182,26 @@ static heed_status state_take(const json_t *j, const char *file, trainer_state *
     return status;
 }
 
-heed_status checkpoint_read_state(const char *folder, trainer_state *s, heed_error *error) {
+static heed_status read_state(const char *folder, trainer_state *s, bool and_files, heed_error *error) {
     *s = (trainer_state){.best_step = -1, .plateau.best = NAN};
     char *path = file_join(folder, state_name);
     json_t *j = NULL;
     heed_status status = path == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a path") : json_file_read(&j, path, error);
+    if (status == HEED_OK) status = seal_check_state(j, path, error);
     if (status == HEED_OK) status = state_take(j, file_shown(path), s, error);
+    if (status == HEED_OK && and_files) status = seal_check_files(j, folder, error);
     json_decref(j);
     free(path);
     return status;
+}
+
+heed_status checkpoint_read_state(const char *folder, trainer_state *s, heed_error *error) {
+    return read_state(folder, s, false, error);
+}
+
+heed_status checkpoint_check(const char *folder, heed_error *error) {
+    trainer_state unused;
+    return read_state(folder, &unused, true, error);
 }
 
 // ---- the folder ----
@@ -205,6 +217,7 @@ static heed_status files_write(const char *folder, const model *m, const tokeniz
     if (status == HEED_OK) status = model_save(m, folder, error);
     if (status == HEED_OK) status = tokenizer_save(words, folder, error);
     if (status == HEED_OK) status = moments_write(moments_path, m, s, error);
+    if (status == HEED_OK) status = seal_add(j, folder, error);
     if (status == HEED_OK) status = json_file_write(j, state_path, error);
     json_decref(j);
     free(moments_path);
@@ -281,7 +294,7 @@ heed_status checkpoint_limit(const char *checkpoints, int64_t limit, int64_t kep
         if (steps[i] == kept) continue;
         surplus--;
         char *folder = step_folder(checkpoints, steps[i]);
-        status = folder == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a path") : folder_remove(folder, error);
+        status = folder == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a path") : folder_drop(folder, error);
         free(folder);
     }
     free(steps);

@@ -35,6 +35,7 @@ void moments_free(moments *);
 heed_status checkpoint_write(const char *folder, const model *, const tokenizer *, const moments *, const trainer_state *,
                              heed_error *);
 heed_status checkpoint_read_state(const char *folder, trainer_state *, heed_error *);
+heed_status checkpoint_check(const char *folder, heed_error *);    // are all its files what was written? By their checksums
 heed_status checkpoint_read_moments(const char *folder, const model *, moments *, heed_error *);
 
 // A checkpoint's files, byte by byte.

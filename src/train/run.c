@@ -288,7 +288,7 @@ static heed_status prepare_model(train_run *r, heed_error *error) {
 static heed_status remove_old(const char *folder, heed_error *error) {
     static const char *const files[] = {"run.json", "attention.json", "metrics.jsonl", "final_metrics.json"};
     char *path = file_join(folder, checkpoints_name);
-    heed_status status = path == NULL ? HEED_OK : folder_remove(path, error);
+    heed_status status = path == NULL ? HEED_OK : folder_drop(path, error);
     free(path);
     for (size_t i = 0; status == HEED_OK && i < sizeof files / sizeof *files; i++) {
         path = file_join(folder, files[i]);
@@ -403,7 +403,8 @@ static heed_status open_run(train_run *r, run_fault *fault, heed_error *error) {
     status = sources_check_splits(&r->o, error);
     if (status != HEED_OK) return status;
     *fault = FAULT_FILE;
-    status = open_sources(r, error);
+    if (r->resume != NULL) status = checkpoint_check(r->resume, error);
+    if (status == HEED_OK) status = open_sources(r, error);
     if (status != HEED_OK) return status;
     *fault = FAULT_USAGE;
     status = sources_check_length(&r->from, &r->o, error);

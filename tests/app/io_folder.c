@@ -220,11 +220,21 @@ static void test_cache(void) {
     expect_missing(place_path("kept.txt"), "is a file");
 }
 
+// A folder that is dropped has lost its name before the first of its files, and what a killed drop leaves is cleaned.
+static void test_drop(void) {
+    CHECK(folder_drop(place_path("none"), &e) == HEED_OK, "%s", e.text);
+    CHECK(folder_make(place_path("drop/in"), &e) == HEED_OK, "%s", e.text);
+    place_put_text("drop/in/a", "a");
+    CHECK(folder_drop(place_path("drop"), &e) == HEED_OK && !file_exists(place_path("drop")), "%s", e.text);
+    CHECK(folder_drop(place_path("none/at/all"), &e) == HEED_OK, "%s", e.text);
+}
+
 int main(void) {
     place_begin();
     test_drafts();
     test_killed();
     test_remove();
+    test_drop();
     test_replace();
     test_full_device();
     test_full_disk();

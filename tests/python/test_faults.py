@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""heed train while its calls on files fail or it is killed in them, one by one: the last whole checkpoint is there, and going
+on from it gives the same bytes as a run that nothing happened to."""
+import errno
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import run_faults
+
+OPTIONS = ["--max_steps", 4, "--save_steps", 1, "--save_total_limit", 1, "--eval_steps", 2]
+
+
+@pytest.fixture(scope="module")
+def runs(heed, build, tool, tmp_path_factory):
+    if not (build / "libtest_faults.so").exists():
+        pytest.skip("libtest_faults.so is built on Linux only")
+    place = pathlib.Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None    # flushed thousands of times: not to a disk
+    folder = tmp_path_factory.mktemp("faults") if place is None else place / f"heed-faults-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    yield run_faults.Runs(heed, build, tool, folder, *OPTIONS)
+    shutil.rmtree(folder)
+
+
+def test_killed_in_every_call(runs):
+    total = runs.count()
+    assert total > 100, "the run makes too few calls: is the library loaded?"
+    for at in run_faults.drawn("killed", range(1, total + 1), 40):
+        out = runs.place / "killed"
+        done = runs.start(out, fault={"AT": at, "HOW": "kill"})
+        assert done.returncode == -signal.SIGKILL, f"call {at}: {done.stderr}"
+        runs.check_whole(out)
+        runs.check_onward(out, f"killed in call {at}")
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "rename", "open", "mkdir", "close", "unlink", "rmdir"])
+def test_every_call_fails(runs, call):
+    """Once, with an I/O error. A write that failed may never be taken for one that did not."""
+    total, sentences = runs.count(call), 0
+    for at in run_faults.drawn(call, range(1, total + 1), 8):
+        out, where = runs.place / call, f"{call} {at} fails"
+        done = runs.start(out, fault={"AT": at, "HOW": errno.EIO, "CALLS": call})
+        # Nothing is lost where what was only read is closed, what is worth nothing stays, or a folder is there already.
+        if done.returncode == 0 and call in ("close", "unlink", "rmdir", "mkdir"):
+            assert run_faults.difference(runs.state, run_faults.state_of(out)) is None, where
+        else:
+            run_faults.one_sentence(done, 5, where, os.strerror(errno.EIO))
+            sentences += 1
+        runs.check_whole(out)
+        runs.check_onward(out, where)
+        shutil.rmtree(out)
+    assert sentences > 0 or call in ("unlink", "rmdir")
+
+
+def test_full_disk_at_every_write(runs):
+    calls = "write open mkdir"
+    total = runs.count(calls)
+    for at in run_faults.drawn("full", range(1, total + 1), 20):
+        out, where = runs.place / "full", f"the disk is full from call {at} on"
+        done = runs.start(out, fault={"AT": at, "HOW": errno.ENOSPC, "CALLS": calls, "STAYS": 1})
+        run_faults.one_sentence(done, 5, where, os.strerror(errno.ENOSPC))
+        runs.check_whole(out)
+        runs.check_onward(out, where)
+        shutil.rmtree(out, ignore_errors=True)
