@@ -121,7 +121,6 @@ int main(void) {
         check_choice_is_stable(texts[i]);
         check_forced(texts[i]);
     }
-    check_refused("b1 h1 q8 d8 dropout:0.5", "dropout");
     check_refused("b1 h1 q8 d8 paged:4", "paged");
     check_refused("b1 h1 q8 d8 kv:int8", "int8");
     check_refused("b1 h1 q8 d8 ragged", "ragged");

@@ -90,6 +90,9 @@ int main(void) {
         "b2 h2 q6 k9 d4 count:rand sink grad",
         "b1 h1 q6 d4 scale:1.7 prefix:3 grad",
         "b2 h3 q5 d6 pad:right sink grad",
+        "b2 h4/2 q9 k12 d8/5 causal dropout:0.4 grad",
+        "b2 h2 q6 d4 softcap:1.5 alibi bias:q,k bias-first sink dropout:0.3 grad seed:5",
+        "b3 h2 q7 d4 causal pad:left empty:mean dropout:0.5 grad seed:3",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) check_gradients(texts[i]);
     return test_end();

@@ -123,11 +123,19 @@ static const char *const chosen[] = {
     "b2 h4/2 q3 k300 d40 f16 kv:bf16 mask",
     "b2 h4/2 q30 k300 d40 kv:f16 pad:left causal grad",
     "b1 h1 q64 d64 f16 scale:40 causal grad",
+    "b2 h4/2 q130 k300 d64 causal dropout:0.1",
+    "b2 h4/2 q130 k300 d64 causal dropout:0.1 grad",
+    "b2 h2 q70 d16 mask:q,k causal sink bias:h,k alibi dropout:0.9 grad",
+    "b2 h2 q40 d16 causal pad:left empty:mean dropout:0.5 grad",
+    "b2 h2 q40 d16 causal pad:left empty:nan dropout:0.5 grad",
+    "b2 h4/2 q2 k300 d40 f16 dropout:0.5 mask:b,k",
     "b1 h1 q64 d257 grad",
     "b1 h1 q600 k600 d16 window:0 grad",
     "b1 h2 q64 d64 scale:40",
     "b1 h2 q64 d64 scale:40 grad causal",
     "b1 h1 q700 d8/3 prefix:300 grad",
+    "b2 h2 q90 k120 d16 prefix:70 window:30 docs pad:left grad",
+    "b2 h2 q300 d16 prefix:260 window:40,20 sink dropout:0.2 grad",
 };
 
 int main(int argc, char **argv) {

@@ -113,7 +113,6 @@ static void define_empty(const row *r, grid *g, bool nan) {
     for (int64_t j = 0; j < r->s.n_key; j++) {
         double *w = &g->right[WEIGHTS][r->place * r->p->keys + j];
         *w = nan ? (double)NAN : j < n ? 1 / (double)n : 0;
-        if (r->p->dropout > 0) *w = kept(r, j) ? *w / (1 - r->p->dropout) : 0;
         g->plain[WEIGHTS][r->place * r->p->keys + j] = *w;
         g->floor[WEIGHTS][r->place * r->p->keys + j] = nan ? 0 : EPSILON * *w;
     }

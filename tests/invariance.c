@@ -107,10 +107,10 @@ static void expect_equal(const results *a, results *b, const char *text, const c
     free(b->bytes);
 }
 
-// Sequence b as a problem of its own: the same bits as among its neighbours.
+// Sequence b as a problem of its own: the same bits as among its neighbours. Dropout is a function of b: only the first is.
 static void check_alone(const drawn *d, const heed_choice *choice, const char *text) {
     const heed_problem *p = &d->problem;
-    for (int64_t b = 0; b < p->batch; b++) {
+    for (int64_t b = 0; b < (p->dropout > 0 ? 1 : p->batch); b++) {
         results among = results_of(p, &d->args, b, b + 1);
         heed_problem one = d->line.problem;
         one.batch = 1;
@@ -181,6 +181,8 @@ int main(void) {
         "b2 h3 q50 k90 d24/40 mask softcap:4 grad",
         "b2 h2 q40 d8 bias:k grad",
         "b3 h2 q33 k80 d8 count:rand sink",
+        "b2 h4/2 q130 d64 causal dropout:0.2",
+        "b2 h4/2 q130 d64 f16 causal dropout:0.2 grad",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) check(texts[i]);
     return test_end();

@@ -354,6 +354,27 @@ static void test_rows_times(void) {
     guarded_free(&alone, "rows_times");
 }
 
+// Bits: word by word as base/dropout.h says, NaN kept, nothing written past n.
+static void test_dropout(void) {
+    const int64_t m = 1 + below(4), n = 1 + below(200), ld = n + below(5), row = below(1 << 20), key = 4 * below(1 << 20);
+    static const double rates[] = {0.1, 0.5, 0.9, 1 - 0x1p-32};
+    const uint64_t seed = (uint64_t)random_u32(&stream) << 32 | random_u32(&stream);
+    const dropout d = dropout_of(rates[below(4)], seed, below(100), below(100));
+    guarded x = guarded_make(m * ld);
+    fill(x.at, x.n, false);
+    x.at[below(x.n)] = NAN;
+    float *before = malloc((size_t)x.n * sizeof(float));
+    memcpy(before, x.at, (size_t)x.n * sizeof(float));
+    cpu->dropout(m, n, x.at, ld, &d, row, key);
+    for (int64_t i = 0; i < x.n; i++) {
+        const float factor = i % ld < n ? (float)dropout_factor(&d, row + i / ld, key + i % ld) : 1.0f, right = before[i] * factor;
+        CHECK(x.at[i] == right || (isnan(x.at[i]) && isnan(right)), "%s dropout: row %lld, key %lld: %a times %a is %a", isa,
+              (long long)(row + i / ld), (long long)(key + i % ld), (double)before[i], (double)factor, (double)x.at[i]);
+    }
+    free(before);
+    guarded_free(&x, "dropout");
+}
+
 static void test_pointwise(void) {
     const int64_t n = 1 + below(100);
     guarded y = guarded_make(n), e = guarded_make(n), t = guarded_make(n);
@@ -429,7 +450,12 @@ int main(void) {
             test_mm_softmax(products[p]);
             for (int round = 0; round < 100; round++) test_softmax(products[p]), test_softmax_grad(products[p]);
         }
-        for (int round = 0; round < 100; round++) test_rows(HEED_F32 + round % 3), test_pointwise(), test_rows_times();
+        for (int round = 0; round < 100; round++) {
+            test_rows(HEED_F32 + round % 3);
+            test_rows_times();
+            test_pointwise();
+            test_dropout();
+        }
     }
     return test_end();
 }

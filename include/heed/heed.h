@@ -60,7 +60,7 @@ typedef enum {
     HEED_DTYPE_DEFAULT = 0,    // f32; for kv_dtype: the problem's dtype
     HEED_F32 = 1,
     HEED_BF16 = 2,    // the upper half of an f32, rounded to nearest even
-    HEED_F16 = 3,
+    HEED_F16 = 3,     // IEEE binary16, rounded to nearest even; beyond 65504 infinite
     HEED_INT8 = 4     // K and V only; one f32 scale per key row and kv head
 } heed_dtype;
 
@@ -156,7 +156,7 @@ enum { HEED_EDITS = 4 };     // at most so many masks, and so many score functio
 //     x    = score functions in order
 //     x    = x + slope[h] * (j - (i + offset)) + bias[b,h,i,j]
 //     w    = exp(x - lse) over visible j;  lse = ln(sum over visible j of exp(x) (+ exp(sink[h])))
-//     out  = sum over visible j of w * v[b,g,j]
+//     out  = sum over visible j of dropout(w) * v[b,g,j]
 //
 // Softmax with a running maximum: Milakov and Gimelshein 2018, section 3; tiles: Dao 2023 (FlashAttention-2), section 3.1.
 // Sinks: Xiao et al. 2023, section 3. Alibi: Press et al. 2021, section 3. Softcap: Gemma 2 report, section 2.
@@ -171,7 +171,7 @@ typedef struct {
     int64_t offset;                       // with HEED_OFFSET
     heed_empty empty_row;
     double scale;                         // 0: 1 / sqrt(channels)
-    double dropout;                       // probability of dropping a weight
+    double dropout;                       // probability of dropping a weight, at most 1 - 2^-32; 0: none
     int64_t page_size, page_count;        // 0: dense K and V. Else their batch axis counts pages
     bool ragged;                          // sequences follow one another along the token axis
     heed_score score[HEED_EDITS];         // in order; ends at the first without a kind
@@ -212,7 +212,7 @@ typedef struct {
     const int32_t *query_start, *key_start;    // ragged: (batch + 1)
     const int32_t *pages;                      // paged: (batch, ceil(keys / page_size))
     const float *k_scale, *v_scale;            // int8: one scale a key row and kv head
-    uint64_t seed;                             // dropout
+    uint64_t seed;                             // dropout: backward needs forward's
     const void *dout;                          // as out
     void *dq, *dk, *dv;                        // as q, k, v; backward writes all three
     void *dbias;                               // wanted when not NULL: dense over bias_axes, of bias_dtype

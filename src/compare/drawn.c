@@ -280,6 +280,7 @@ void drawn_random_text(random_stream *r, int64_t size, char *text, size_t bytes)
     add_one_of(r, &b, "||| sink");
     add_one_of(r, &b, "|||| scale:0.3| scale:-0.1| scale:2");
     add_one_of(r, &b, "|||| empty:nan| empty:mean| empty:mean_causal");
+    add_one_of(r, &b, "||||| dropout:0.1| dropout:0.7");
     add_one_of(r, &b, "|| layout:bshd");
     add_one_of(r, &b, "| grad");
     text_add(&b, " seed:%d", (int)random_below(r, 1000000));

@@ -25,7 +25,6 @@ static heed_status unknown_implementation(const char *name, heed_error *error) {
 
 heed_refusal refuse_unbuilt(const heed_problem *p) {
     REFUSE_UNLESS(p->kv_dtype != HEED_INT8, "int8 keys and values are not built yet");
-    REFUSE_UNLESS(p->dropout == 0, "dropout is not built yet");
     REFUSE_UNLESS(p->page_size == 0, "paged keys and values are not built yet");
     REFUSE_UNLESS(!p->ragged, "ragged rows are not built yet");
     return NULL;

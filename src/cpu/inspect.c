@@ -6,7 +6,6 @@
 //     u = exp(x) / z:   - sum u ln u  =  ln z - sum u x
 #include "heed/inspect.h"
 
-#include "base/philox.h"
 #include "core/impl.h"
 #include "core/problem.h"
 #include "cpu/kernels.h"
@@ -181,16 +180,13 @@ static void weigh_empty_row(const item *t, int64_t r, int64_t k0, int64_t n, flo
 }
 
 static void drop(const item *t, int64_t r, int64_t k0, int64_t n, float *w) {
-    const double p = t->s.problem->dropout;
-    const uint32_t keep_from = philox_keep_from(p);
-    const float grow = (float)(1 / (1 - p));
-    const uint32_t row = (uint32_t)row_of(t->c, t->row + r), head = (uint32_t)t->head, batch = (uint32_t)t->s.batch;
-    philox_block block = {{0}};
-    int64_t drawn = -1;
-    for (int64_t k = 0; k < n; k++) {
+    const dropout d = dropout_of(t->s.problem->dropout, t->c->args->seed, t->s.batch, t->head);
+    const int64_t row = row_of(t->c, t->row + r);
+    for (int64_t k = 0, keys; k < n; k += keys) {
         const int64_t key = key_of(t->c, k0 + k);
-        if (key / 4 != drawn) block = philox(t->c->args->seed, (uint32_t)(drawn = key / 4), row, head, batch);
-        w[k] = block.word[key % 4] >= keep_from ? w[k] * grow : 0.0f;
+        keys = key % 4 == 0 ? run_of(t->c->keys, k0 + k, n - k) : 1;
+        if (key % 4 == 0) t->c->plan->machine.cpu->dropout(1, keys, w + k, keys, &d, row, key);
+        else w[k] *= (float)dropout_factor(&d, row, key);
     }
 }
 
@@ -203,10 +199,10 @@ static void weigh(const item *t, int64_t r0, int64_t m, int64_t k0, int64_t n) {
         float *w = t->w.t + i * TILE_KEYS;
         if (is_nan_row(t, r) || (lse == -INFINITY && !sinks)) {
             weigh_empty_row(t, r, k0, n, w);
-        } else {
-            for (int64_t k = 0; k < n; k++) w[k] = s[k] == -INFINITY ? -INFINITY : s[k] - lse;
-            t->c->plan->machine.cpu->exp(n, w, w);
+            continue;
         }
+        for (int64_t k = 0; k < n; k++) w[k] = s[k] == -INFINITY ? -INFINITY : s[k] - lse;
+        t->c->plan->machine.cpu->exp(n, w, w);
         if (t->s.problem->dropout > 0) drop(t, r, k0, n, w);
     }
     store(t, WEIGHTS, r0, m, k0, n, t->w.t);

@@ -3,6 +3,7 @@
 // of attention. Each is defined by the plain loop it equals; no pointer of a table is ever NULL.
 #pragma once
 
+#include "base/dropout.h"
 #include "base/error.h"
 #include "cpu/pointwise.h"
 #include "heed/heed.h"
@@ -72,6 +73,8 @@ typedef struct cpu_kernels {
     void (*dot_rows)(int64_t m, int64_t n, heed_dtype, const void *w, int64_t ldw, const float *x, float *y);
     // y[j] += sum over r of x[r] * w[r][j], leaving out rows whose x is 0, whatever they hold.
     void (*add_rows)(int64_t m, int64_t n, heed_dtype, const void *w, int64_t ldw, const float *x, float *y);
+    // x[r][j] *= dropout_factor(d, row + r, key + j); key is a multiple of 4.
+    void (*dropout)(int64_t m, int64_t n, float *x, int64_t ld, const dropout *d, int64_t row, int64_t key);
     void (*add)(int64_t n, float *y, const float *x);    // y[j] += x[j]
     void (*exp)(int64_t n, float *y, const float *x);    // y[j] = e^x[j]
     void (*tanh)(int64_t n, float *y, const float *x);   // y[j] = tanh(x[j])

@@ -30,6 +30,7 @@ double rates_edit_ns(const heed_problem *p, const rates *r) {
     for (int i = 0; i < HEED_EDITS && p->mask[i].kind != NULL; i++) edits += p->mask[i].kind->keys_of_row != NULL ? 0 : 1;
     if (p->with & (HEED_BIAS | HEED_SLOPES)) edits += 0.2;
     if (p->with & (HEED_MASK | HEED_DOCUMENTS)) edits += 0.2;
+    if (p->dropout > 0) edits += 0.1;
     return edits * r->edit;
 }
 

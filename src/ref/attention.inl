@@ -2,13 +2,16 @@
 // Attention, forward and backward, one query row at a time: the definition. Compiled with REAL double (attention.c: what heed
 // computes) and REAL float (plain.c: what rounding does to straightforward code). Results are stored as double either way.
 //
-//     x_ij = edits(scale q_i . k_j)        w_ij = exp(x_ij - lse_i) over visible j        out_i = sum_j w_ij v_j
+//     x_ij = edits(scale q_i . k_j)        w_ij = exp(x_ij - lse_i) over visible j        out_i = sum_j z_ij w_ij v_j
+//
+// with z_ij what dropout multiplies by: 1 without it, else 0 or 1 / (1 - p).
 //
 // Gradients (Dao et al. 2022, FlashAttention, appendix B.2; sinks by the same chain):
 //
-//     dv_j += w_ij dout_i        ds_ij = w_ij (dout_i . v_j - D_i),  D_i = dout_i . out_i        dsink -= exp(sink - lse_i) D_i
+//     dv_j += z_ij w_ij dout_i   ds_ij = w_ij (z_ij dout_i . v_j - D_i),  D_i = dout_i . out_i   dsink -= exp(sink - lse_i) D_i
 //     dq_i += scale slope_ij ds_ij k_j        dk_j += scale slope_ij ds_ij q_i
 
+#include "base/dropout.h"
 #include "base/memory.h"
 #include "core/problem.h"
 #include "ref/attention.h"
@@ -23,7 +26,7 @@ typedef struct {
     edit_sequence s;
     int64_t batch, head, kv_head;
     bool *visible;      // of the row at hand, per key: not hidden by a mask, nor by a score of -infinity
-    REAL *raw, *w;      // scores before edits; weights
+    REAL *raw, *w, *z;  // scores before edits; weights; what dropout multiplies them by
     double *out, lse;   // of the row; out as the gradients read it
     int64_t n_visible;
 } ref_head;
@@ -80,6 +83,11 @@ static void row_softmax(ref_head *h) {
     h->lse = (double)(m + (REAL)log((double)z));
 }
 
+static void row_dropout(ref_head *h, int64_t i) {
+    const dropout d = dropout_of(h->p->dropout, h->a->seed, h->batch, h->head);
+    for (int64_t j = 0; j < h->s.n_key; j++) h->z[j] = h->p->dropout > 0 ? (REAL)dropout_factor(&d, i, j) : 1;
+}
+
 // The keys over which an empty row averages: none for the other rules.
 static int64_t mean_keys(const ref_head *h, int64_t i) {
     if (h->p->empty_row == HEED_EMPTY_MEAN) return h->s.n_key;
@@ -120,10 +128,11 @@ static void row_forward(ref_head *h, int64_t i) {
         return;
     }
     row_softmax(h);
+    row_dropout(h, i);
     for (int64_t c = 0; c < h->p->value_channels; c++) {
         REAL sum = 0;
         for (int64_t j = 0; j < h->s.n_key; j++)
-            if (h->visible[j]) sum += h->w[j] * load(h->p->kv_dtype, v_row(h, j), c);
+            if (h->visible[j]) sum += h->z[j] * h->w[j] * load(h->p->kv_dtype, v_row(h, j), c);
         h->out[c] = (double)sum;
     }
     if (h->p->empty_row == HEED_EMPTY_NAN) row_unprotected(h, i);
@@ -162,7 +171,7 @@ static void empty_row_backward(const ref_head *h, int64_t i) {
 static void pair_backward(const ref_head *h, int64_t i, int64_t j, REAL delta) {
     const heed_problem *p = h->p;
     const REAL dw = dot(p->dtype, dout_row(h, i), p->kv_dtype, v_row(h, j), p->value_channels);
-    const REAL ds = h->w[j] * (dw - delta);
+    const REAL ds = h->w[j] * (h->z[j] * dw - delta);
     double slope_of_term;
     const REAL slope = (REAL)edit_slope(&h->s, h->head, i, j, (double)h->raw[j], &slope_of_term);
     const REAL dterm = (REAL)slope_of_term * ds, draw = (REAL)p->scale * slope * ds;
@@ -172,7 +181,8 @@ static void pair_backward(const ref_head *h, int64_t i, int64_t j, REAL delta) {
         add_to(&dq_row(h, i)[t], draw * load(p->kv_dtype, k_row(h, j), t));
         add_to(&dk_row(h, j)[t], draw * load(p->dtype, q_row(h, i), t));
     }
-    for (int64_t c = 0; c < p->value_channels; c++) add_to(&dv_row(h, j)[c], h->w[j] * load(p->dtype, dout_row(h, i), c));
+    for (int64_t c = 0; c < p->value_channels; c++)
+        add_to(&dv_row(h, j)[c], h->z[j] * h->w[j] * load(p->dtype, dout_row(h, i), c));
 }
 
 static void row_backward(const ref_head *h, int64_t i) {
@@ -193,7 +203,7 @@ static void row_backward(const ref_head *h, int64_t i) {
 
 static inline size_t scratch_bytes(const heed_problem *p) {
     size_t bytes = size_align(size_mul((size_t)p->keys, sizeof(bool)));
-    bytes = size_add(bytes, size_mul(2, size_align(size_mul((size_t)p->keys, sizeof(REAL)))));
+    bytes = size_add(bytes, size_mul(3, size_align(size_mul((size_t)p->keys, sizeof(REAL)))));
     return size_add(bytes, size_align(size_mul((size_t)p->value_channels, sizeof(double))));
 }
 
@@ -205,6 +215,7 @@ static ref_head head_of(const heed_problem *p, const heed_args *a, const ref_res
     h.visible = (bool *)at;
     h.raw = (REAL *)(at += size_align((size_t)p->keys * sizeof(bool)));
     h.w = (REAL *)(at += size_align((size_t)p->keys * sizeof(REAL)));
+    h.z = (REAL *)(at += size_align((size_t)p->keys * sizeof(REAL)));
     h.out = (double *)(at + size_align((size_t)p->keys * sizeof(REAL)));
     return h;
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // First-order bounds of f32 rounding. With u = 2^-23 and, for each visible pair, the relative error of its weight
 //
-//     E_ij = 1 + 2 (scale sum_t |q_it k_jt| + |term_ij|)
+//     E_ij = 1 + 2 (scale sum_t |q_it k_jt| + |term_ij|)        (1 more with dropout: 1 / (1 - p) and its product are rounded)
 //
 // each quantity's bound follows its formula, every product and sum taken in absolute values:
 //
-//     out_ic   u sum_j w_ij |v_jc| E_ij =: u O_ic           lse_i   u (|lse_i| + sum_j w_ij E_ij)
-//     dv_jc    u sum_i w_ij |dout_ic| E_ij
-//     ds_ij    u w_ij (|dw_ij - D_i| E_ij + sum_c |dout_ic v_jc| + sum_c |dout_ic| O_ic) =: u S_ij
+//     out_ic   u sum_j z_ij w_ij |v_jc| E_ij =: u O_ic      lse_i   u (|lse_i| + sum_j w_ij E_ij)
+//     dv_jc    u sum_i z_ij w_ij |dout_ic| E_ij
+//     ds_ij    u w_ij (|z_ij dw_ij - D_i| E_ij + z_ij sum_c |dout_ic v_jc| + sum_c |dout_ic| O_ic) =: u S_ij
 //     dq_it    u scale sum_j (|slope| S_ij + |ds_ij| E_ij) |k_jt|        dk_jt, dbias, dslopes likewise
 //     dsink    u sum_i exp(sink - lse_i) (sum_c |dout_ic| O_ic + |D_i| (1 + 2 |sink| + sum_j w_ij E_ij))
 #define REAL double
@@ -38,17 +38,18 @@ static void row_bounds(const ref_head *h, int64_t i, bounds *e) {
         double term = fabs(edit_bias_at(&h->s, h->head, i, j));
         if (p->with & HEED_SLOPES) term += fabs((double)h->a->slopes[h->head] * (double)(j - (i + h->s.offset)));
         e->spread[j] = 1 + 2 * (fabs(p->scale) * absolute_dot(p->dtype, q_row(h, i), p->kv_dtype, k_row(h, j), p->channels) + term);
+        if (p->dropout > 0) e->spread[j] += 1;
         e->mean_spread += h->w[j] * e->spread[j];
         for (int64_t c = 0; c < p->value_channels; c++)
-            e->reach[c] += h->w[j] * fabs(load(p->kv_dtype, v_row(h, j), c)) * e->spread[j];
+            e->reach[c] += h->z[j] * h->w[j] * fabs(load(p->kv_dtype, v_row(h, j), c)) * e->spread[j];
     }
 }
 
 static void pair_bounds(const ref_head *h, int64_t i, int64_t j, const bounds *e, double delta, double delta_reach) {
     const heed_problem *p = h->p;
     const double dw = dot(p->dtype, dout_row(h, i), p->kv_dtype, v_row(h, j), p->value_channels);
-    const double dw_reach = absolute_dot(p->dtype, dout_row(h, i), p->kv_dtype, v_row(h, j), p->value_channels);
-    const double ds = fabs(h->w[j] * (dw - delta));
+    const double dw_reach = h->z[j] * absolute_dot(p->dtype, dout_row(h, i), p->kv_dtype, v_row(h, j), p->value_channels);
+    const double ds = fabs(h->w[j] * (h->z[j] * dw - delta));
     const double ds_bound = ds * e->spread[j] + h->w[j] * (dw_reach + delta_reach);
     double slope_of_term;
     const double slope = fabs(edit_slope(&h->s, h->head, i, j, h->raw[j], &slope_of_term));
@@ -61,7 +62,7 @@ static void pair_bounds(const ref_head *h, int64_t i, int64_t j, const bounds *e
         dk_row(h, j)[t] += raw_bound * fabs(load(p->dtype, q_row(h, i), t));
     }
     for (int64_t c = 0; c < p->value_channels; c++)
-        dv_row(h, j)[c] += unit * h->w[j] * fabs(load(p->dtype, dout_row(h, i), c)) * e->spread[j];
+        dv_row(h, j)[c] += unit * h->z[j] * h->w[j] * fabs(load(p->dtype, dout_row(h, i), c)) * e->spread[j];
 }
 
 static void row_bounds_backward(const ref_head *h, int64_t i, const bounds *e) {

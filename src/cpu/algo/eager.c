@@ -61,7 +61,7 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
 
 typedef struct { const heed_plan *plan; const heed_args *args; } call;
 
-// scores, edits, softmax, o = P V of the rows at hand over all keys.
+// scores, edits, softmax, dropout, o = P V of the rows at hand over all keys.
 static void all_keys(const call *c, const edit_sequence *s, const packed_head *packed, edit_rect r, const scratch *w) {
     const heed_problem *p = &c->plan->problem;
     const cpu_product *mm = &c->plan->machine.cpu->f32;
@@ -73,6 +73,10 @@ static void all_keys(const call *c, const edit_sequence *s, const packed_head *p
     if (masked || edit_has_scores(p)) edit_tile(s, r, w->s, w->ld, masked);
     if (bad) packed_mark_seen(r.rows, n, w->s, w->ld, NULL, NULL, w->seen, w->ld);
     mm->softmax(r.rows, n, w->s, w->ld, NULL, NULL, w->max, w->sum, w->o, Dv, Dv);
+    if (p->dropout > 0) {
+        const dropout d = dropout_of(p->dropout, c->args->seed, s->batch, r.head);
+        c->plan->machine.cpu->dropout(r.rows, n, w->s, w->ld, &d, r.row0, 0);
+    }
     mm->mm(r.rows, Dv, n, w->s, w->ld, packed->v, packed->rows, w->o, Dv, false);
     if (!bad) return;
     const bad_rows rows = {p->kv_dtype, row_at(p->kv_dtype, c->args->v, p->v, s->batch, g, 0), p->v.token, Dv, 1.0f, w->row};

@@ -35,7 +35,7 @@ size_t eager_rows_bytes(const heed_problem *p) { return scratch_at(p, NULL, NULL
 
 typedef struct { const heed_plan *plan; const heed_args *args; } call;
 
-// A seen key whose weight has become 0 still passes on NaN: 0 * NaN, 0 * Inf.
+// A seen key whose weight has become 0, or was dropped, still passes on NaN: 0 * NaN, 0 * Inf.
 static void add_lost(const heed_problem *p, const void *v, int64_t keys, const float *weight, const uint8_t *seen, float *o) {
     for (int64_t j = 0; j < keys; j++) {
         if (weight[j] != 0.0f || !seen[j]) continue;
@@ -68,6 +68,10 @@ static void run_group(void *context, int64_t item, int worker) {
     packed_mark_seen(rows, s.n_key, w.s, s.n_key, NULL, NULL, w.seen, s.n_key);
     memset(w.o, 0, (size_t)(rows * Dv) * sizeof(float));
     cpu->f32.softmax(rows, s.n_key, w.s, s.n_key, NULL, NULL, w.max, w.sum, w.o, Dv, Dv);
+    for (int64_t i = 0; p->dropout > 0 && i < group; i++) {
+        const dropout d = dropout_of(p->dropout, c->args->seed, b, g * group + i);
+        cpu->dropout(Q, s.n_key, w.s + i * Q * s.n_key, s.n_key, &d, 0, 0);
+    }
     for (int64_t key = 0; key < s.n_key; key += TILE_KEYS) {
         const int64_t keys = int64_min(TILE_KEYS, s.n_key - key);
         const void *v = row_at(p->kv_dtype, c->args->v, p->v, b, g, key);

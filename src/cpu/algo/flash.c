@@ -67,6 +67,7 @@ typedef struct {
     const call *c;
     edit_sequence s;
     packed_head packed;
+    dropout dropped;    // of the head
     int64_t head, g, row0;
     scratch w;
 } tile_rows;
@@ -78,8 +79,8 @@ static void mend(const tile_rows *t, int64_t r0, int64_t m, int64_t key, int64_t
     packed_mend(&bad, false, m, n, p, TILE_KEYS, t->w.seen, TILE_KEYS, t->w.o + r0 * bad.n, bad.n);
 }
 
-// Rows r0.. r0 + m of the tile meet keys key .. key + n: scores, edits, softmax, o += P V. first and end are by row, relative
-// to key (NULL: all keys are seen but those that the edits hide); masked: the edits hide by mask.
+// Rows r0.. r0 + m of the tile meet keys key .. key + n: scores, edits, softmax, dropout, o += P V. first and end are by row,
+// relative to key (NULL: all keys are seen but those that the edits hide); masked: the edits hide by mask.
 static void meet(const tile_rows *t, int64_t r0, int64_t m, int64_t key, int64_t n, const int32_t *first, const int32_t *end,
                  bool edited, bool masked) {
     const heed_problem *p = t->s.problem;
@@ -97,6 +98,7 @@ static void meet(const tile_rows *t, int64_t r0, int64_t m, int64_t key, int64_t
     } else {
         mm->mm_softmax(m, n, D, q, D, turned, D, s, TILE_KEYS, first, end, t->w.max + r0, t->w.sum + r0, o, Dv, Dv);
     }
+    if (p->dropout > 0) t->c->plan->machine.cpu->dropout(m, n, s, TILE_KEYS, &t->dropped, t->row0 + r0, key);
     mm->mm(m, Dv, n, s, TILE_KEYS, product_at(mm, t->packed.v, t->packed.rows, key, 0), t->packed.rows, o, Dv, true);
     if (bad) mend(t, r0, m, key, n, s);
 }
@@ -140,7 +142,8 @@ static void attend_rows(const call *c, const packed_head *packed, int64_t b, int
     const heed_problem *p = &plan->problem;
     const int64_t m = int64_min(TILE_ROWS, p->queries - row0), g = head / (p->heads / p->kv_heads);
     const int64_t D = p->channels, Dv = p->value_channels;
-    tile_rows t = {.c = c, .s = edit_begin(p, c->args, b), .packed = *packed, .head = head, .g = g, .row0 = row0};
+    tile_rows t = {.c = c, .s = edit_begin(p, c->args, b), .packed = *packed, .head = head, .g = g, .row0 = row0,
+                   .dropped = dropout_of(p->dropout, c->args->seed, b, head)};
     scratch_at(p, memory, &t.w);
     const cpu_product *mm = &plan->machine.cpu->f32;
     mm->rows_of(t.w.q, m, D, D, p->dtype, row_at(p->dtype, c->args->q, p->q, b, head, row0), p->q.token, (float)p->scale);

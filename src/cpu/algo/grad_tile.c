@@ -120,7 +120,12 @@ bool grad_tile_compute(grad_tile *t, heed_rect_class class, const float *k_turne
     const int32_t *first = intervals ? t->first : NULL, *end = intervals ? t->end : NULL;
     t->bad_k = bad_k;
     if (t->bad_q || t->bad_dout || bad_k) packed_mark_seen(t->rows, t->n, t->p, t->ld, first, end, t->seen, t->ld);
+    // forward: out = z w . v, with z what dropout multiplies by   so: dx = w (z dw - D), and dv takes z w
+    const bool drops = p->dropout > 0;
+    const dropout d = dropout_of(p->dropout, t->args->seed, t->s.batch, t->head);
+    if (drops) t->plan->machine.cpu->dropout(t->rows, t->n, t->ds, t->ld, &d, t->row0, t->key);
     mm->softmax_grad(t->rows, t->n, t->p, t->ld, t->ds, t->ld, first, end, t->lse, t->delta);
+    if (drops) t->plan->machine.cpu->dropout(t->rows, t->n, t->p, t->ld, &d, t->row0, t->key);
     if (t->raw != NULL || t->dterm != NULL) edit_tile_backward(&t->s, rect, t->raw, t->ds, t->dterm, t->ld);
     return true;
 }

@@ -31,8 +31,9 @@ size_t grad_tile_begin(grad_tile *, const heed_plan *, const heed_args *, int64_
 // Takes up rows [row0, row0 + rows) of a head; delta: their D.
 void grad_tile_rows(grad_tile *, const edit_sequence *, int64_t head, int64_t row0, int64_t rows, const float *delta);
 
-// Against keys [key0, key0 + keys): p gets the weights, ds the gradient of the raw scores, dterm (where there is one) that of
-// slopes and bias, in rows x n columns that stand for keys `key` and on: no others are visible. Hidden pairs are 0.
+// Against keys [key0, key0 + keys): p gets the weights (as dropout leaves them), ds the gradient of the raw scores, dterm (where
+// there is one) that of slopes and bias, in rows x n columns that stand for keys `key` and on: no others are visible. Hidden
+// pairs are 0.
 // k_turned, v_turned: packed, from key0 on. class: edit_classify's, not SKIP. False: nothing is visible.
 bool grad_tile_compute(grad_tile *, heed_rect_class class, const float *k_turned, const float *v_turned, int64_t key0, int64_t keys,
                        bool bad_k);

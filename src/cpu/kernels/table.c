@@ -11,6 +11,7 @@
 #include "cpu/kernels/exp.inl"
 #include "cpu/kernels/mm.inl"
 #include "cpu/kernels/convert.inl"
+#include "cpu/kernels/dropout.inl"
 #include "cpu/kernels/softmax.inl"
 #include "cpu/kernels/pointwise.inl"
 
@@ -30,7 +31,7 @@ const cpu_kernels SIMD_TABLE = {
         .mm = mm, .mm_t = mm_t, .softmax = softmax, .softmax_grad = softmax_grad, .mm_softmax = mm_softmax,
     },
     .rows_to = rows_to, .row_dots = row_dots, .dot_rows = dot_rows, .add_rows = add_rows,
-    .add = add, .exp = exp_all, .tanh = tanh_all,
+    .dropout = dropout_rows, .add = add, .exp = exp_all, .tanh = tanh_all,
     .pointwise = {
         .add = add_arrays, .gelu = gelu, .gelu_grad = gelu_grad, .rows_times = rows_times, .norm = norm,
         .norm_grad = norm_grad, .sum_rows = sum_rows, .log_sum_exp = log_sum_exp, .softmax_scaled = softmax_scaled,

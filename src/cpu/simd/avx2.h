@@ -101,6 +101,24 @@ static inline v_mask v_not(v_mask a) { return _mm256_xor_ps(a, _mm256_castsi256_
 static inline bool v_any(v_mask a) { return _mm256_movemask_ps(a) != 0; }
 static inline v_f32 v_select(v_mask which, v_f32 yes, v_f32 no) { return _mm256_blendv_ps(no, yes, which); }
 
+typedef __m256i v_u64;
+enum { V_BLOCKS = 4 };
+static inline v_u64 v_set_u64(uint32_t x) { return _mm256_set1_epi64x((int64_t)x); }
+static inline v_u64 v_counters(uint32_t first) { return _mm256_add_epi64(v_set_u64(first), _mm256_setr_epi64x(0, 2, 1, 3)); }
+static inline v_u64 v_mul_low(v_u64 a, v_u64 b) { return _mm256_mul_epu32(a, b); }
+static inline v_u64 v_high(v_u64 a) { return _mm256_srli_epi64(a, 32); }
+static inline v_u64 v_xor(v_u64 a, v_u64 b, v_u64 c) { return _mm256_xor_si256(_mm256_xor_si256(a, b), c); }
+static inline v_mask v_at_least_u32(__m256i x, __m256i from) {
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_max_epu32(x, from), x));
+}
+static inline void v_at_least(const v_u64 word[4], uint32_t from, v_mask *yes) {
+    const __m256i least = _mm256_set1_epi32((int)from);
+    const __m256i low = _mm256_blend_epi32(word[0], _mm256_slli_epi64(word[1], 32), 0xaa);
+    const __m256i high = _mm256_blend_epi32(word[2], _mm256_slli_epi64(word[3], 32), 0xaa);
+    yes[0] = v_at_least_u32(_mm256_unpacklo_epi64(low, high), least);    // lanes 0 and 2: blocks 0 and 1
+    yes[1] = v_at_least_u32(_mm256_unpackhi_epi64(low, high), least);
+}
+
 static inline float v_reduce_add(v_f32 a) {
     __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     x = _mm_add_ps(x, _mm_movehl_ps(x, x));

@@ -81,6 +81,23 @@ static inline v_mask v_not(v_mask a) { return (v_mask)~a; }
 static inline bool v_any(v_mask a) { return a != 0; }
 static inline v_f32 v_select(v_mask which, v_f32 yes, v_f32 no) { return _mm512_mask_blend_ps(which, no, yes); }
 
+typedef __m512i v_u64;
+enum { V_BLOCKS = 8 };
+static inline v_u64 v_set_u64(uint32_t x) { return _mm512_set1_epi64((int64_t)x); }
+static inline v_u64 v_counters(uint32_t first) {
+    return _mm512_add_epi64(v_set_u64(first), _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7));
+}
+static inline v_u64 v_mul_low(v_u64 a, v_u64 b) { return _mm512_mul_epu32(a, b); }
+static inline v_u64 v_high(v_u64 a) { return _mm512_srli_epi64(a, 32); }
+static inline v_u64 v_xor(v_u64 a, v_u64 b, v_u64 c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
+static inline void v_at_least(const v_u64 word[4], uint32_t from, v_mask *yes) {
+    const __m512i least = _mm512_set1_epi32((int)from);
+    const __m512i low = _mm512_mask_blend_epi32(0xaaaa, word[0], _mm512_slli_epi64(word[1], 32));
+    const __m512i high = _mm512_mask_blend_epi32(0xaaaa, word[2], _mm512_slli_epi64(word[3], 32));
+    yes[0] = _mm512_cmpge_epu32_mask(_mm512_unpacklo_epi64(low, high), least);    // even lanes: blocks 0 to 3
+    yes[1] = _mm512_cmpge_epu32_mask(_mm512_unpackhi_epi64(low, high), least);
+}
+
 static inline float v_reduce_add(v_f32 a) { return _mm512_reduce_add_ps(a); }
 static inline float v_reduce_max(v_f32 a) { return _mm512_reduce_max_ps(a); }
 

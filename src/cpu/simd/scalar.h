@@ -71,6 +71,19 @@ static inline v_mask v_not(v_mask a) { return !a; }
 static inline bool v_any(v_mask a) { return a; }
 static inline v_f32 v_select(v_mask which, v_f32 yes, v_f32 no) { return which ? yes : no; }
 
+// Blocks of Philox, V_BLOCKS at once, each in the lower half of a 64-bit lane; the upper halves hold anything.
+typedef uint64_t v_u64;
+enum { V_BLOCKS = 1 };
+static inline v_u64 v_set_u64(uint32_t x) { return x; }                 // every lane
+static inline v_u64 v_counters(uint32_t first) { return first; }        // first, first + 1, ... in the order v_at_least takes
+static inline v_u64 v_mul_low(v_u64 a, v_u64 b) { return (uint64_t)(uint32_t)a * (uint32_t)b; }    // of the lower halves
+static inline v_u64 v_high(v_u64 a) { return a >> 32; }
+static inline v_u64 v_xor(v_u64 a, v_u64 b, v_u64 c) { return a ^ b ^ c; }
+// Lane l of yes[i], at place p = i * V_LANES + l: is word p % 4 of block p / 4 at least `from`?
+static inline void v_at_least(const v_u64 word[4], uint32_t from, v_mask *yes) {
+    for (int i = 0; i < 4; i++) yes[i] = (uint32_t)word[i] >= from;
+}
+
 // Over the lanes, always in the same order.
 static inline float v_reduce_add(v_f32 a) { return a; }
 static inline float v_reduce_max(v_f32 a) { return a; }    // of lanes that hold no NaN
