@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { STATE_FORMAT = 1 };
-static const char state_name[] = "trainer_state.json", moments_name[] = "optimizer.safetensors";
+static const char state_name[] = "trainer_state.json", moments_name[] = "optimizer.safetensors", ran_name[] = "attention.json";
 static const char *const moment_prefix[2] = {"exp_avg.", "exp_avg_sq."};    // torch.optim.AdamW's names
 
 heed_status moments_create(moments *made, const model *m, heed_error *error) {
@@ -204,6 +204,27 @@ heed_status checkpoint_check(const char *folder, heed_error *error) {
     return read_state(folder, &unused, true, error);
 }
 
+// A file of its own, outside of the seal: its seconds differ between runs that are otherwise equal.
+static heed_status attention_write(const char *folder, const json_t *list, heed_error *error) {
+    char *path = file_join(folder, ran_name);
+    const heed_status status = path == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a path")
+        : json_file_write(list, path, error);
+    free(path);
+    return status;
+}
+
+json_t *checkpoint_read_attention(const char *folder) {
+    char *path = file_join(folder, ran_name), *bytes = NULL;
+    size_t n = 0;
+    json_t *list = NULL;
+    if (path != NULL && file_read(&bytes, &n, path, JSON_BYTES, NULL) == HEED_OK) list = json_loadb(bytes, n, 0, NULL);
+    free(bytes);
+    free(path);
+    if (json_is_array(list)) return list;
+    json_decref(list);
+    return NULL;
+}
+
 // ---- the folder ----
 
 static heed_status files_write(const char *folder, const model *m, const tokenizer *words, const moments *s,
@@ -219,6 +240,7 @@ static heed_status files_write(const char *folder, const model *m, const tokeniz
     if (status == HEED_OK) status = moments_write(moments_path, m, s, error);
     if (status == HEED_OK) status = seal_add(j, folder, error);
     if (status == HEED_OK) status = json_file_write(j, state_path, error);
+    if (status == HEED_OK && state->attention != NULL) status = attention_write(folder, state->attention, error);
     json_decref(j);
     free(moments_path);
     free(state_path);

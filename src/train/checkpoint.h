@@ -2,6 +2,7 @@
 // A whole run at a step, as a folder that appears whole or not at all: model, tokenizer, optimizer, position.
 #pragma once
 
+#include "io/json.h"
 #include "io/tokenizer.h"
 #include "model/model.h"
 #include "train/schedule.h"
@@ -18,6 +19,7 @@ typedef struct {
     double best_metric;
     char metric[32];                         // which one
     plateau plateau;                         // of reduce_lr_on_plateau
+    json_t *attention;                       // what ran so far, as attention.json has it; borrowed by the writer
     bool evaluation_due;                     // a signal came before this step's evaluation
     // What the course depends on: resuming with anything else is an error.
     int64_t seed, batch_size, accumulation, rows, threads;
@@ -36,6 +38,7 @@ heed_status checkpoint_write(const char *folder, const model *, const tokenizer 
                              heed_error *);
 heed_status checkpoint_read_state(const char *folder, trainer_state *, heed_error *);
 heed_status checkpoint_check(const char *folder, heed_error *);    // are all its files what was written? By their checksums
+json_t *checkpoint_read_attention(const char *folder);    // NULL: not there
 heed_status checkpoint_read_moments(const char *folder, const model *, moments *, heed_error *);
 
 // A checkpoint's files, byte by byte.

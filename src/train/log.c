@@ -6,6 +6,7 @@
 #include "base/threads.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "train/board.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,14 +59,18 @@ heed_status run_log_open(run_log *log, const char *folder, int64_t keep_to_step,
     if (log->folder == NULL || log->metrics_path == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the log");
     const heed_status status = metrics_trim(log->metrics_path, keep_to_step, error);
     if (status != HEED_OK) return status;
+    log->step = keep_to_step < 0 ? 0 : keep_to_step;
     log->metrics = open(log->metrics_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (log->metrics < 0)
         return error_set(error, HEED_INVALID, "%s cannot be written: %s", file_shown(log->metrics_path), strerror(errno));
-    return HEED_OK;
+    return board_create(&log->board, folder, keep_to_step, error);
 }
 
 void run_log_close(run_log *log) {
     if (log->folder != NULL && log->metrics >= 0) close(log->metrics);
+    tfevents_close(log->board);
+    json_decref(log->earlier);
+    free(log->attention_told);
     free(log->folder);
     free(log->metrics_path);
     *log = (run_log){.metrics = -1};
@@ -83,8 +88,11 @@ heed_status run_log_metrics(run_log *log, const json_t *object, heed_error *erro
                                written < 0 ? strerror(errno) : "the disk is full");
     }
     free(line.text);
-    return status;
+    log->step = json_integer_value(json_object_get(object, "step"));
+    return status == HEED_OK ? board_line(log->board, object, error) : status;
 }
+
+heed_status run_log_flush(run_log *log, heed_error *error) { return tfevents_flush(log->board, error); }
 
 heed_status run_log_write(const run_log *log, const char *name, const json_t *object, heed_error *error) {
     char *path = file_join(log->folder, name);
@@ -107,14 +115,67 @@ json_t *attention_record_json(const attention_record *r) {
                      "seconds", r->seconds);
 }
 
-heed_status run_log_attention(const run_log *log, const model *m, heed_error *error) {
+static bool same_text(const json_t *a, const json_t *b, const char *key) {
+    return json_equal(json_object_get(a, key), json_object_get(b, key)) == 1;
+}
+
+// Adds an entry's calls and seconds to the one about the same problem, or the entry itself.
+static void add_entry(json_t *list, json_t *entry) {
+    static const char *const same[] = {"problem", "pass", "requested", "actual", "preset"};
+    size_t i;
+    json_t *old;
+    json_array_foreach(list, i, old) {
+        size_t k = 0;
+        while (k < sizeof same / sizeof *same && same_text(old, entry, same[k])) k++;
+        if (k < sizeof same / sizeof *same) continue;
+        const json_int_t calls = json_integer_value(json_object_get(entry, "calls"));
+        const double seconds = json_number_value(json_object_get(entry, "seconds"));
+        json_object_set_new(old, "calls", json_integer(json_integer_value(json_object_get(old, "calls")) + calls));
+        json_object_set_new(old, "seconds", json_real(json_number_value(json_object_get(old, "seconds")) + seconds));
+        json_decref(entry);
+        return;
+    }
+    json_array_append_new(list, entry);
+}
+
+json_t *run_log_attention_list(const run_log *log, const model *m) {
     int64_t count = 0;
     const attention_record *records = model_attention_records(m, &count);
-    json_t *list = json_array();
-    for (int64_t i = 0; i < count; i++) json_array_append_new(list, attention_record_json(&records[i]));
-    const heed_status status = run_log_write(log, "attention.json", list, error);
-    json_decref(list);
+    json_t *list = log->earlier != NULL ? json_deep_copy(log->earlier) : json_array();
+    for (int64_t i = 0; list != NULL && i < count; i++) add_entry(list, attention_record_json(&records[i]));
+    return list;
+}
+
+// TensorBoard gets the same in words, when it has changed: each distinct choice once.
+static heed_status tell_board(run_log *log, const json_t *list, heed_error *error) {
+    text_string text = {0};
+    size_t i;
+    json_t *entry;
+    json_array_foreach(list, i, entry) {
+        text_string line = {0};
+        text_format(&line, "* requested %s, ran %s by preset %s: %s\n", json_string_value(json_object_get(entry, "requested")),
+                    json_string_value(json_object_get(entry, "actual")), json_string_value(json_object_get(entry, "preset")),
+                    json_string_value(json_object_get(entry, "reason")));
+        if (line.failed) text.failed = true;
+        else if (text.text == NULL || strstr(text.text, line.text) == NULL) text_append(&text, line.text, line.length);
+        free(line.text);
+    }
+    heed_status status = text.failed ? error_set(error, HEED_NO_MEMORY, "no memory for a text") : HEED_OK;
+    const bool news = text.text != NULL && (log->attention_told == NULL || strcmp(text.text, log->attention_told) != 0);
+    if (status == HEED_OK && news) {
+        status = board_text(log->board, log->step, "attention", text.text, error);
+        free(log->attention_told);
+        log->attention_told = text.text;
+    } else free(text.text);
     return status;
+}
+
+heed_status run_log_attention(run_log *log, const model *m, heed_error *error) {
+    json_t *list = run_log_attention_list(log, m);
+    heed_status status = run_log_write(log, "attention.json", list, error);
+    if (status == HEED_OK) status = tell_board(log, list, error);
+    json_decref(list);
+    return status == HEED_OK ? run_log_flush(log, error) : status;
 }
 
 json_t *nan_origin_json(const nan_origin *o) {

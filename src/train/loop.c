@@ -191,7 +191,9 @@ heed_status run_loop(train_run *r, run_fault *fault, heed_error *error) {
     while (status == HEED_OK && r->at.step < r->at.steps && stop_requested() == 0) {
         status = take_step(r, fault, error);
         if (status == HEED_OK) status = log_step(r, error);
-        if (r->progress.first_step + 1 == r->at.step) report_attention(r);
+        const bool first = r->progress.first_step + 1 == r->at.step;
+        if (first) report_attention(r);
+        if (status == HEED_OK && first) status = run_log_attention(&r->log, r->from.model, error);
         if (status == HEED_OK) status = run_milestone(r, run_evaluates(r), fault, error);
         if (status == HEED_OK) progress_live(&r->progress, out, &r->last);
     }

@@ -109,7 +109,11 @@ static heed_status save(train_run *r, const char *name, heed_error *error) {
     char *folder = file_join(r->checkpoints, name);
     if (folder == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a path");
     r->at.plateau = r->schedule.plateau;
-    heed_status status = checkpoint_write(folder, r->from.model, r->from.words, &r->moments, &r->at, error);
+    r->at.attention = run_log_attention_list(&r->log, r->from.model);
+    heed_status status = run_log_flush(&r->log, error);
+    if (status == HEED_OK) status = checkpoint_write(folder, r->from.model, r->from.words, &r->moments, &r->at, error);
+    json_decref(r->at.attention);
+    r->at.attention = NULL;
     free(folder);
     if (status != HEED_OK) return status;
     r->saved = r->at.step;

@@ -21,27 +21,33 @@ void report_attention(train_run *r) {
     }
 }
 
-typedef struct { char actual[160], reason[640]; const char *requested, *preset; bool substituted; } attention_summary;
+typedef struct { char actual[160], reason[640], preset[64]; const char *requested; bool substituted; } attention_summary;
 
-// The distinct implementations that ran, and why the first of the substitutes (else the first of all) did.
+static const char *text_of(const json_t *entry, const char *key) {
+    const char *text = json_string_value(json_object_get(entry, key));
+    return text != NULL ? text : "";
+}
+
+// The distinct implementations that ran, and why the first of the substitutes (else the first of all) did; before a resume too.
 static attention_summary summarise(const train_run *r) {
-    attention_summary s = {.requested = r->o.attn_implementation, .preset = ""};
-    int64_t count = 0;
-    const attention_record *records = model_attention_records(r->from.model, &count), *told = NULL;
-    text_buffer actual = {s.actual, sizeof s.actual, 0};
-    for (int64_t i = 0; i < count; i++) {
+    attention_summary s = {.requested = r->o.attn_implementation};
+    json_t *list = run_log_attention_list(&r->log, r->from.model);
+    const json_t *told = NULL;
+    text_buffer actual = {s.actual, sizeof s.actual, 0}, reason = {s.reason, sizeof s.reason, 0};
+    text_buffer preset = {s.preset, sizeof s.preset, 0};
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *entry = json_array_get(list, i);
         bool named = false;
-        for (int64_t j = 0; j < i && !named; j++) named = strcmp(records[j].actual, records[i].actual) == 0;
-        if (!named) text_add(&actual, "%s%s", actual.length > 0 ? " and " : "", records[i].actual);
-        if (told == NULL || (records[i].substituted && !told->substituted)) told = &records[i];
+        for (size_t j = 0; j < i && !named; j++) named = strcmp(text_of(json_array_get(list, j), "actual"), text_of(entry,
+            "actual")) == 0;
+        if (!named) text_add(&actual, "%s%s", actual.length > 0 ? " and " : "", text_of(entry, "actual"));
+        const bool substituted = json_is_true(json_object_get(entry, "substituted"));
+        if (told == NULL || (substituted && !s.substituted)) told = entry, s.substituted = substituted;
     }
     if (told == NULL) text_add(&actual, "nothing");
-    text_buffer reason = {s.reason, sizeof s.reason, 0};
-    text_add(&reason, "%s", told != NULL ? told->reason : "no step was taken");
-    if (told != NULL) {
-        s.preset = told->preset;
-        s.substituted = told->substituted;
-    }
+    text_add(&reason, "%s", told != NULL ? text_of(told, "reason") : "no step was taken");
+    text_add(&preset, "%s", told != NULL ? text_of(told, "preset") : "");
+    json_decref(list);
     return s;
 }
 

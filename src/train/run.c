@@ -6,6 +6,7 @@
 #include "base/threads.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "train/board.h"
 #include "train/stop.h"
 
 #include <inttypes.h>
@@ -290,6 +291,9 @@ static heed_status remove_old(const char *folder, heed_error *error) {
     char *path = file_join(folder, checkpoints_name);
     heed_status status = path == NULL ? HEED_OK : folder_drop(path, error);
     free(path);
+    path = file_join(folder, "tensorboard");
+    if (status == HEED_OK && path != NULL) status = folder_remove(path, error);
+    free(path);
     for (size_t i = 0; status == HEED_OK && i < sizeof files / sizeof *files; i++) {
         path = file_join(folder, files[i]);
         if (path != NULL) remove(path);
@@ -385,6 +389,11 @@ static heed_status open_folder(train_run *r, run_fault *fault, heed_error *error
     if (status == HEED_OK) status = run_bring_best(r, error);
     if (status == HEED_OK) status = run_log_open(&r->log, r->o.output_dir, r->resume != NULL ? r->at.step : -1, error);
     if (status == HEED_OK) status = write_run_json(r, error);
+    if (status != HEED_OK) return status;
+    if (r->resume != NULL) r->log.earlier = checkpoint_read_attention(r->resume);
+    json_t *effective = r->asked->effective(&r->o);
+    status = board_options(r->log.board, r->at.step, effective, error);
+    json_decref(effective);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #include "io/cache_dir.h"
 #include "io/dataset_folder.h"
 #include "io/file.h"
+#include "io/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,10 +60,19 @@ static heed_status open_splits(source_data *d, const wanted *w, bool judged, con
     return status;
 }
 
+// The label is part of keys of metrics.jsonl, which must be UTF-8; a file's name need not.
+static void label_mend(char *label) {
+    json_t *text = json_string(label);
+    for (char *c = label; text == NULL && *c != 0; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    json_decref(text);
+}
+
 // judged: it is evaluated on its own part. Else all of it is trained on.
 static heed_status open_member(source_data *d, const wanted *w, bool judged, const tokenizer *words, int64_t seed,
                                heed_error *error) {
     snprintf(d->label, sizeof d->label, "%s%s%s", w->name, w->config != NULL ? ":" : "", w->config != NULL ? w->config : "");
+    label_mend(d->label);
     heed_status status;
     if (is_demo(w->name)) status = dataset_demo(&d->all, words, (uint64_t)seed, DEMO_DOCUMENTS, error);
     else if (has_splits(w->name)) status = open_splits(d, w, judged, words, error);
