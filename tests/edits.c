@@ -12,7 +12,7 @@
 #include <string.h>
 
 static bool odd_sum(const heed_mask *mask, heed_pos at) { return (at.position + at.key + at.head) % 3 != 0; }
-static const heed_mask_kind checkered = {"checkered", odd_sum, NULL, NULL};
+static const heed_mask_kind checkered = {"checkered", odd_sum, NULL, NULL, 0};
 
 enum { SIDE = 24 };
 

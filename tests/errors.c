@@ -179,7 +179,7 @@ static bool calls_back(const heed_mask *mask, heed_pos at) {
 }
 
 static void check_reentry(void) {
-    static const heed_mask_kind kind = {"calls_back", calls_back, NULL, NULL};
+    static const heed_mask_kind kind = {"calls_back", calls_back, NULL, NULL, 0};
     call c = make("b1 h1 q4 d8");
     int status = -1;
     const struct { const heed_plan *plan; const heed_args *args; int *status; } data = {c.plan, &c.args, &status};

@@ -36,9 +36,10 @@ static bool past(const heed_mask *mask, heed_pos at) {
 }
 
 static const heed_mask_kind masks[] = {
-    {"strided", strided, NULL, NULL},
-    {"strided_classified", strided, classify_strided, NULL},
-    {"past", past, NULL, keys_of_past},    // a strict window: the first row sees nothing
+    {"strided", strided, NULL, NULL, 0},
+    {"strided_classified", strided, classify_strided, NULL, 0},
+    {"strided_shared", strided, NULL, NULL, HEED_AXIS_QUERY | HEED_AXIS_KEY},
+    {"past", past, NULL, keys_of_past, 0},    // a strict window: the first row sees nothing
 };
 
 // ---- A score function: a relative bias that depends on head and distance, after a mild bend --------------------------
@@ -90,17 +91,17 @@ int main(void) {
                                         "b1 h2 q130 d40 softcap:4 sink grad", "b2 h2 q60 d16 pad:left grad",
                                         "b1 h2 q80 d32 bf16 bias:h,q,k grad"};
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
-        for (size_t m = 0; m < 4; m++)
+        for (size_t m = 0; m < 5; m++)
             for (size_t s = 0; s < 3; s++) {
                 problem_line line;
                 heed_error error;
                 CHECK(problem_line_parse(&line, texts[t], &error) == HEED_OK, "%s: %s", texts[t], error.text);
                 int n = 0;
                 while (line.problem.mask[n].kind != NULL) n++;
-                if (m < 3) line.problem.mask[n] = (heed_mask){.kind = &masks[m], .data = &block};
+                if (m < 4) line.problem.mask[n] = (heed_mask){.kind = &masks[m], .data = &block};
                 n = line.problem.score[0].kind != NULL;
                 if (s < 2) line.problem.score[n] = (heed_score){.kind = &scores[s], .f = {0.3}};
-                check_everywhere(&line, texts[t], m < 3 ? masks[m].name : "no mask", s < 2 ? scores[s].name : "no score function");
+                check_everywhere(&line, texts[t], m < 4 ? masks[m].name : "no mask", s < 2 ? scores[s].name : "no score function");
             }
     heed_problem p;
     char text[128];

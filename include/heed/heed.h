@@ -126,6 +126,9 @@ typedef struct {
     heed_rect_class (*classify)(const heed_mask *, const heed_rect *);
     // The visible keys of row `at` are exactly *first <= key < *end (any bounds; heed clips them); NULL: not an interval.
     void (*keys_of_row)(const heed_mask *, heed_pos at, int64_t *first, int64_t *end);
+    // What `visible` depends on: HEED_AXIS_BATCH, _HEAD, _QUERY, _KEY added up; 0: all. Without HEED_AXIS_HEAD (_BATCH) a run
+    // may ask once for all heads (sequences).
+    unsigned axes;
 } heed_mask_kind;
 struct heed_mask { const heed_mask_kind *kind; int64_t i[3]; const void *data; };
 

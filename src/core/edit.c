@@ -4,6 +4,7 @@
 
 #include "base/dtype.h"
 #include "base/memory.h"
+#include "core/blocks.h"
 
 #include <math.h>
 
@@ -30,7 +31,7 @@ static heed_pos position_of(const edit_sequence *s, int64_t head, int64_t row, i
     return (heed_pos){.batch = s->batch, .head = head, .row = row, .position = row + s->offset, .key = key};
 }
 
-static heed_rect rect_of(const edit_sequence *s, edit_rect r) {
+heed_rect edit_rect_of(const edit_sequence *s, edit_rect r) {
     return (heed_rect){.first = position_of(s, r.head, r.row0, r.key0), .rows = r.rows, .keys = r.keys};
 }
 
@@ -98,20 +99,36 @@ void edit_key_bounds(const edit_sequence *s, int64_t head, int64_t row0, int64_t
     if (*end < *first) *first = *end;
 }
 
+// The tile of the block list in which the rect lies; false without one.
+static bool listed_tile(const edit_sequence *s, edit_rect r, block_tile *tile) {
+    return s->blocks != NULL && r.rows > 0 && r.keys > 0 && blocks_tile(s->blocks, s, r, tile);
+}
+
+static bool no_arrays(const edit_sequence *s) { return s->args == NULL || !(s->problem->with & (HEED_MASK | HEED_DOCUMENTS)); }
+
 // Nothing but intervals hides keys.
 static bool only_intervals(const edit_sequence *s) {
-    if (s->args != NULL && s->problem->with & (HEED_MASK | HEED_DOCUMENTS)) return false;
     for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++)
         if (mask->kind->keys_of_row == NULL) return false;
-    return true;
+    return no_arrays(s);
+}
+
+static void clip(edit_rect r, int64_t first, int64_t end, int32_t *to_first, int32_t *to_end) {
+    *to_first = (int32_t)int64_min(r.keys, int64_max(0, first - r.key0));
+    *to_end = (int32_t)int64_max(*to_first, int64_min(r.keys, end - r.key0));
 }
 
 bool edit_intervals(const edit_sequence *s, edit_rect r, int32_t *first, int32_t *end) {
+    block_tile tile;
+    if (listed_tile(s, r, &tile) && tile.first != NULL) {
+        for (int64_t row = 0, at = r.row0 - tile.row0; row < r.rows; row++, at++)
+            clip(r, tile.key0 + tile.first[at], tile.key0 + tile.end[at], &first[row], &end[row]);
+        return no_arrays(s);
+    }
     for (int64_t row = 0; row < r.rows; row++) {
         int64_t row_first, row_end;
         interval_of_row(s, r.head, r.row0 + row, &row_first, &row_end);
-        first[row] = (int32_t)int64_min(r.keys, int64_max(0, row_first - r.key0));
-        end[row] = (int32_t)int64_max(first[row], int64_min(r.keys, row_end - r.key0));
+        clip(r, row_first, row_end, &first[row], &end[row]);
     }
     return only_intervals(s);
 }
@@ -163,14 +180,21 @@ static heed_rect_class classify_mask_array(const edit_sequence *s, edit_rect r) 
     return shown == 0 ? HEED_RECT_SKIP : shown == rows * keys ? HEED_RECT_KEEP : HEED_RECT_EDIT;
 }
 
-heed_rect_class edit_classify(const edit_sequence *s, edit_rect r) {
+static heed_rect_class classify_masks(const edit_sequence *s, edit_rect r) {
+    block_tile tile;
+    if (listed_tile(s, r, &tile)) return tile.class;
     heed_rect_class class = classify_intervals(s, r);
-    const heed_rect rect = rect_of(s, r);
+    const heed_rect rect = edit_rect_of(s, r);
     for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++) {
         if (class == HEED_RECT_SKIP) return class;
         if (mask->kind->classify != NULL) class = worse(class, mask->kind->classify(mask, &rect));
         else if (mask->kind->keys_of_row == NULL) class = worse(class, HEED_RECT_EDIT);
     }
+    return class;
+}
+
+heed_rect_class edit_classify(const edit_sequence *s, edit_rect r) {
+    heed_rect_class class = classify_masks(s, r);
     if (class != HEED_RECT_SKIP) class = worse(class, classify_documents(s, r));
     if (class != HEED_RECT_SKIP) class = worse(class, classify_mask_array(s, r));
     return class;
@@ -179,7 +203,7 @@ heed_rect_class edit_classify(const edit_sequence *s, edit_rect r) {
 // ---- Editing a tile -----------------------------------------------------------------------------------------------
 
 static void apply_score(const edit_sequence *s, const heed_score *score, edit_rect r, float *x, int64_t ld) {
-    const heed_rect rect = rect_of(s, r);
+    const heed_rect rect = edit_rect_of(s, r);
     if (score->kind->tile != NULL) {
         score->kind->tile(score, &rect, x, ld);
         return;
@@ -230,8 +254,27 @@ static void add_terms(const edit_sequence *s, edit_rect r, float *x, int64_t ld)
     if (s->problem->with & HEED_BIAS) add_bias(s, r, x, ld);
 }
 
-// Hides in one row, whose interval is [first, end) of the rect, what documents, the mask array and the caller's masks hide.
-static void hide_in_row(const edit_sequence *s, edit_rect r, int64_t row, int64_t first, int64_t end, float *x) {
+// Hides in one row of a listed tile what the list says; x begins at key0.
+static void hide_by_tile(const block_tile *tile, int64_t row, int64_t key0, int64_t first, int64_t end, float *x) {
+    const int64_t at = row - tile->row0, from = key0 - tile->key0;
+    for (int64_t key = first; key < end; key++) {
+        bool visible = tile->class == HEED_RECT_KEEP;
+        if (tile->first != NULL) visible = from + key >= tile->first[at] && from + key < tile->end[at];
+        else if (tile->bits != NULL) visible = tile->bits[at * tile->row_bytes + (from + key) / 8] >> (from + key) % 8 & 1;
+        x[key] = visible ? x[key] : -INFINITY;
+    }
+}
+
+static void hide_by_masks(const edit_sequence *s, edit_rect r, int64_t row, int64_t first, int64_t end, float *x) {
+    for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++) {
+        if (mask->kind->keys_of_row != NULL) continue;
+        for (int64_t key = first; key < end; key++)
+            if (!mask->kind->visible(mask, position_of(s, r.head, row, r.key0 + key))) x[key] = -INFINITY;
+    }
+}
+
+// Hides in one row, whose interval is [first, end) of the rect, what documents and the mask array hide.
+static void hide_by_arrays(const edit_sequence *s, edit_rect r, int64_t row, int64_t first, int64_t end, float *x) {
     const int32_t *documents = documents_of(s);
     if (documents != NULL) {
         const int32_t id = documents[row + s->offset];
@@ -241,11 +284,6 @@ static void hide_in_row(const edit_sequence *s, edit_rect r, int64_t row, int64_
         const int64_t step = s->problem->bool_mask.key;
         const uint8_t *mask = s->args->mask + grid_at(s->problem->bool_mask, s, r.head, row, r.key0);
         for (int64_t key = first; key < end; key++) x[key] = mask[key * step] ? x[key] : -INFINITY;
-    }
-    for (const heed_mask *mask = s->problem->mask, *stop = mask + n_masks(s->problem); mask < stop; mask++) {
-        if (mask->kind->keys_of_row != NULL) continue;
-        for (int64_t key = first; key < end; key++)
-            if (!mask->kind->visible(mask, position_of(s, r.head, row, r.key0 + key))) x[key] = -INFINITY;
     }
 }
 
@@ -257,6 +295,8 @@ void edit_tile(const edit_sequence *s, edit_rect r, float *x, int64_t ld, bool m
     else if (s->problem->with & HEED_BIAS && n_scores(s->problem) > 0) hide_by_bias(s, r, x, ld);
     if (!masked) return;
     const bool exact = only_intervals(s);
+    block_tile tile;
+    const bool listed = !exact && listed_tile(s, r, &tile);
     for (int64_t row = 0; row < r.rows; row++) {
         int64_t first, end;
         interval_of_row(s, r.head, r.row0 + row, &first, &end);
@@ -265,7 +305,10 @@ void edit_tile(const edit_sequence *s, edit_rect r, float *x, int64_t ld, bool m
         float *scores = x + row * ld;
         for (int64_t key = 0; key < first; key++) scores[key] = -INFINITY;
         for (int64_t key = end; key < r.keys; key++) scores[key] = -INFINITY;
-        if (!exact) hide_in_row(s, r, r.row0 + row, first, end, scores);
+        if (exact) continue;
+        hide_by_arrays(s, r, r.row0 + row, first, end, scores);
+        if (listed) hide_by_tile(&tile, r.row0 + row, r.key0, first, end, scores);
+        else hide_by_masks(s, r, r.row0 + row, first, end, scores);
     }
 }
 

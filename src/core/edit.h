@@ -5,6 +5,8 @@
 
 #include "heed/heed.h"
 
+typedef struct block_view block_view;    // core/blocks.h
+
 // One sequence of a run: where its rows stand and which keys it has.
 typedef struct {
     const heed_problem *problem;
@@ -13,6 +15,7 @@ typedef struct {
     int64_t n_key;                      // keys this sequence has (Skv_b)
     int64_t offset;                     // row i stands at position i + offset
     int64_t first_valid, end_valid;     // padding: keys outside are hidden
+    block_view *blocks;                   // what is known of masks without intervals; NULL: each pair is asked when needed
 } edit_sequence;
 
 edit_sequence edit_begin(const heed_problem *, const heed_args *, int64_t batch);
@@ -23,6 +26,9 @@ bool edit_has_scores(const heed_problem *);
 // Scores [row0, row0 + rows) x [key0, key0 + keys) of one head of the sequence.
 typedef struct { int64_t head, row0, rows, key0, keys; } edit_rect;
 
+// The rect as masks and score functions take it.
+heed_rect edit_rect_of(const edit_sequence *, edit_rect);
+
 // By the masks alone: skipped if any mask hides all of it, kept if every mask shows all of it. Keys past n_key are hidden.
 heed_rect_class edit_classify(const edit_sequence *, edit_rect);
 
@@ -30,7 +36,7 @@ heed_rect_class edit_classify(const edit_sequence *, edit_rect);
 void edit_key_bounds(const edit_sequence *, int64_t head, int64_t row0, int64_t rows, int64_t *first, int64_t *end);
 
 // For each row r of the rect: its visible keys lie in key0 + [first[r], end[r]), 0 <= first <= end <= keys; by the interval
-// masks alone (causal, window, padding, counts, ...). True when nothing else hides keys, so that the intervals are exact.
+// masks (causal, window, padding, counts, ...) and the block list. True when nothing else hides keys: the intervals are exact.
 bool edit_intervals(const edit_sequence *, edit_rect, int32_t *first, int32_t *end);
 
 // x[r * ld + c] holds scale * q . k (raw). Applies score functions, slopes and bias, then sets every hidden score to

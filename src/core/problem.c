@@ -76,6 +76,8 @@ static heed_status complete_numbers(heed_problem *p, heed_error *error) {
 
 static heed_status check_mask(const heed_problem *p, const heed_mask *mask, heed_error *error) {
     INVALID_UNLESS(mask->kind->name != NULL && mask->kind->visible != NULL, "a mask's kind has no name or no `visible` function");
+    INVALID_UNLESS(mask->kind->axes <= HEED_AXES_ALL, "mask %.60s: axes is %u; it must be a sum of HEED_AXIS_*", mask->kind->name,
+                   mask->kind->axes);
     const mask_row *row = mask_row_of(mask->kind);
     for (int i = 0; row != NULL && i < row->most; i++)
         INVALID_UNLESS(mask->i[i] >= row->lowest && mask->i[i] <= PROBLEM_REACH_MAX,

@@ -16,6 +16,7 @@ static void keys_of_row(const heed_mask *mask, heed_pos at, int64_t *first, int6
     *end = at.position + 1;
 }
 
-const heed_mask_kind mask_causal = {"causal", visible, classify, keys_of_row};
+const heed_mask_kind mask_causal = {"causal", visible, classify, keys_of_row,
+                                    HEED_AXIS_QUERY | HEED_AXIS_KEY};
 
 heed_mask heed_causal(void) { return (heed_mask){.kind = &mask_causal}; }

@@ -21,6 +21,7 @@ static heed_rect_class classify(const heed_mask *mask, const heed_rect *rect) {
     return rect->first.key + rect->keys <= end_of_top ? HEED_RECT_KEEP : HEED_RECT_EDIT;
 }
 
-const heed_mask_kind mask_prefix = {"prefix", visible, classify, keys_of_row};
+const heed_mask_kind mask_prefix = {"prefix", visible, classify, keys_of_row,
+                                    HEED_AXIS_QUERY | HEED_AXIS_KEY};
 
 heed_mask heed_prefix(int64_t n) { return (heed_mask){.kind = &mask_prefix, .i = {n}}; }

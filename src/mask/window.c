@@ -26,6 +26,7 @@ static heed_rect_class classify(const heed_mask *mask, const heed_rect *rect) {
     return key >= first_of_bottom && key_end <= end_of_top ? HEED_RECT_KEEP : HEED_RECT_EDIT;
 }
 
-const heed_mask_kind mask_window = {"window", visible, classify, keys_of_row};
+const heed_mask_kind mask_window = {"window", visible, classify, keys_of_row,
+                                    HEED_AXIS_QUERY | HEED_AXIS_KEY};
 
 heed_mask heed_window(int64_t left, int64_t right) { return (heed_mask){.kind = &mask_window, .i = {left, right}}; }

@@ -2,6 +2,7 @@
 // Forward attention by tiles: no buffer holds queries x keys, hidden tiles are never computed, and a tile crossed by a mask's
 // edge computes only the columns its rows can see. Softmax with a running maximum (Milakov and Gimelshein 2018); query tiles
 // outer, key tiles inner (Dao 2023, section 3.1). K and V of a kv head are packed once for all that read them.
+#include "core/blocks.h"
 #include "cpu/algo/packed.h"
 #include "cpu/algo/rows.h"
 #include "cpu/rates.h"
@@ -15,6 +16,11 @@ enum { TILE_ROWS = 48 };
 // Where there are enough kv heads for all workers and little work in each, a head is one item, packed by who computes it: one
 // parallel region instead of two. The bits are the same either way.
 enum { WHOLE_ROWS = 512, NOTE_WHOLE = 0 };
+
+// Where in the shared memory the block lists begin.
+enum { NOTE_LISTS = 1 };
+
+static blocks_shape lists_of(const heed_problem *p) { return blocks_shape_of(p, TILE_ROWS, TILE_KEYS); }
 
 static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return refuse_unbuilt(p); }
 
@@ -30,6 +36,7 @@ typedef struct {
     int32_t *first, *end;
     uint8_t *seen;
     double *mean;
+    void *blocks;
 } scratch;
 
 static size_t scratch_at(const heed_problem *p, char *base, scratch *to) {
@@ -41,10 +48,13 @@ static size_t scratch_at(const heed_problem *p, char *base, scratch *to) {
         at[i] = bytes;
         bytes = size_add(bytes, size_align(size_mul((size_t)n[i], sizeof(float))));
     }
+    const blocks_shape lists = lists_of(p);
+    const size_t end = bytes;
+    bytes = size_add(bytes, blocks_scratch_bytes(&lists));
     if (to == NULL) return bytes;
     *to = (scratch){(float *)(base + at[0]), (float *)(base + at[1]), (float *)(base + at[2]), (float *)(base + at[3]),
                     (float *)(base + at[4]), (float *)(base + at[5]), (float *)(base + at[6]), (int32_t *)(base + at[7]),
-                    (int32_t *)(base + at[8]), (uint8_t *)(base + at[9]), (double *)(base + at[10])};
+                    (int32_t *)(base + at[8]), (uint8_t *)(base + at[9]), (double *)(base + at[10]), base + end};
     return bytes;
 }
 
@@ -55,7 +65,10 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
     const size_t packed = packed_bytes(p, &plan->machine.cpu->f32), mine = scratch_at(p, NULL, NULL);
     const bool whole = p->queries * (p->heads / p->kv_heads) <= WHOLE_ROWS && p->batch * p->kv_heads >= 2 * plan->team.workers;
     plan->note[NOTE_WHOLE] = whole;
-    plan->shared_bytes = whole ? 0 : size_mul((size_t)(p->batch * p->kv_heads), packed);
+    const blocks_shape lists = lists_of(p);
+    const size_t heads = whole ? 0 : size_mul((size_t)(p->batch * p->kv_heads), packed);
+    plan->note[NOTE_LISTS] = (int64_t)heads;
+    plan->shared_bytes = size_add(heads, blocks_list_bytes(&lists));
     plan->worker_bytes = whole ? size_add(mine, packed) : mine;
     return HEED_OK;
 }
@@ -145,6 +158,8 @@ static void attend_rows(const call *c, const packed_head *packed, int64_t b, int
     tile_rows t = {.c = c, .s = edit_begin(p, c->args, b), .packed = *packed, .head = head, .g = g, .row0 = row0,
                    .dropped = dropout_of(p->dropout, c->args->seed, b, head)};
     scratch_at(p, memory, &t.w);
+    const blocks_shape lists = lists_of(p);
+    t.s.blocks = blocks_open(&lists, (char *)plan_shared(c->args) + plan->note[NOTE_LISTS], t.w.blocks);
     const cpu_product *mm = &plan->machine.cpu->f32;
     mm->rows_of(t.w.q, m, D, D, p->dtype, row_at(p->dtype, c->args->q, p->q, b, head, row0), p->q.token, (float)p->scale);
     memset(t.w.o, 0, (size_t)(m * Dv) * sizeof(float));
@@ -183,6 +198,8 @@ static void attend_whole(void *context, int64_t item, int worker) {
 static void run(const heed_plan *plan, const heed_args *args) {
     const heed_problem *p = &plan->problem;
     call c = {plan, args};
+    const blocks_shape lists = lists_of(p);
+    blocks_make(&lists, p, args, &plan->team, (char *)plan_shared(args) + plan->note[NOTE_LISTS]);
     if (plan->note[NOTE_WHOLE]) {
         threads_for(&plan->team, p->batch * p->kv_heads, attend_whole, &c);
         return;

@@ -4,6 +4,7 @@
 // which are added in order. The cut is a function of one sequence's shape, so the bits do not depend on the threads.
 //
 //     forward: out = w . v      so:  dv += w^T . dout,  dk += draw^T . (scale q),  dq += scale draw . k
+#include "core/blocks.h"
 #include "cpu/algo/dbias.h"
 #include "cpu/algo/grad_tile.h"
 #include "cpu/algo/rows.h"
@@ -15,7 +16,10 @@ enum {
     TILE_ROWS = 48,     // P and dS of 48 x 256, the panels of K and V and the sums of dK and dV share L2
     ITEMS_WANTED = 8,   // enough to keep a few workers level, few enough that the dQ of ranges stay small
     NOTE_AT_ONCE = 0,   // plan->note: sequences that are in shared memory at once, with ranges
+    NOTE_LISTS = 1,     // where in the shared memory the block lists begin
 };
+
+static blocks_shape lists_of(const heed_problem *p) { return blocks_shape_of(p, TILE_ROWS, TILE_KEYS); }
 
 static heed_refusal refuse(const heed_problem *p, const heed_machine *machine) { return refuse_unbuilt(p); }
 
@@ -51,12 +55,14 @@ typedef struct {
     float *dk, *dv, *delta, *factor;
     int64_t *seen;        // (group, row tiles, 2): the keys that each tile of rows can see lie between
     char *packed, *dq;    // where the kv head is one item
+    void *blocks;
 } scratch;
 
 static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *base, scratch *w) {
     const heed_problem *p = &plan->problem;
     const cpu_product *mm = &plan->machine.cpu->f32;
     const size_t whole = ranges_of(p) == 1 ? 1 : 0;
+    const blocks_shape lists = lists_of(p);
     const size_t bytes[] = {
         grad_tile_begin(NULL, plan, args, TILE_ROWS, TILE_KEYS, NULL),
         size_align((size_t)(TILE_KEYS * p->channels) * sizeof(float)),
@@ -64,7 +70,7 @@ static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *bas
         size_align(size_mul(size_mul((size_t)group_of(p), (size_t)p->queries), sizeof(float))),
         size_align(ROWS_CHUNK * sizeof(float)),
         size_align(size_mul((size_t)group_of(p), size_mul((size_t)row_tiles(p), 2 * sizeof(int64_t)))),
-        whole * packed_bytes(p, mm), whole * dq_bytes(p),
+        whole * packed_bytes(p, mm), whole * dq_bytes(p), blocks_scratch_bytes(&lists),
     };
     size_t at[sizeof bytes / sizeof *bytes], sum = 0;
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
@@ -80,6 +86,7 @@ static size_t scratch_at(const heed_plan *plan, const heed_args *args, char *bas
     w->seen = (int64_t *)(base + at[5]);
     w->packed = base + at[6];
     w->dq = base + at[7];
+    w->blocks = base + at[8];
     return sum;
 }
 
@@ -99,6 +106,9 @@ static heed_status plan(heed_plan *plan, heed_error *error) {
         plan->note[NOTE_AT_ONCE] = int64_max(1, int64_min(p->batch, (int64_t)fit));
         plan->shared_bytes = size_add(plan->shared_bytes, size_mul((size_t)plan->note[NOTE_AT_ONCE], sequence));
     }
+    const blocks_shape lists = lists_of(p);
+    plan->note[NOTE_LISTS] = (int64_t)plan->shared_bytes;
+    plan->shared_bytes = size_add(plan->shared_bytes, blocks_list_bytes(&lists));
     return HEED_OK;
 }
 
@@ -157,6 +167,8 @@ static void meet(key_range *k, int64_t head_in_group, int64_t row0, int64_t rows
     if (k->c->args->dslopes != NULL) *slope_sum(k->c, k->s.batch, head, k->range) += grad_tile_slope(t);
 }
 
+static void *lists_at(const call *c) { return (char *)plan_shared(c->args) + c->plan->note[NOTE_LISTS]; }
+
 // What a head's rows bring along for every tile of keys.
 static void prepare_head(key_range *k, int64_t head_in_group) {
     const heed_problem *p = &k->c->plan->problem;
@@ -173,6 +185,8 @@ static void walk(key_range *k) {
     const heed_plan *plan = k->c->plan;
     const heed_problem *p = &plan->problem;
     const int64_t tiles = key_tiles(p), ranges = ranges_of(p), group = group_of(p);
+    const blocks_shape lists = lists_of(p);
+    k->s.blocks = blocks_open(&lists, lists_at(k->c), k->w.blocks);
     memset(k->dq, 0, dq_bytes(p));
     for (int64_t i = 0; i < group; i++) prepare_head(k, i);
     const bool nan = rows_nan_group(plan, k->c->args, &k->s, k->g);
@@ -266,6 +280,8 @@ static void add_slopes(const call *c) {
 static void run(const heed_plan *plan, const heed_args *args) {
     const heed_problem *p = &plan->problem;
     call c = {plan, args, 0};
+    const blocks_shape lists = lists_of(p);
+    blocks_make(&lists, p, args, &plan->team, lists_at(&c));
     if (ranges_of(p) == 1) {
         threads_for(&plan->team, p->batch * p->kv_heads, run_head, &c);
     } else {
