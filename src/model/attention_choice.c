@@ -8,19 +8,18 @@
 #include <string.h>
 
 #define TWO_TILES "two tiles in flight need matrix units beside the vector units (AMX), which no kernels of this build use"
-#define BLOCK_LISTS "its block lists are not built yet"
 #define PAGES "pages behind a block table are not built yet"
 #define NO_PAGED_TRAINING "paged_attention reads a cache of pages, which training has not: it is for evaluation and generation"
 
 static const attention_name names[] = {
-    {"auto", NULL, "heed", {NULL}, NULL, NULL, "the cheapest that accepts the problem"},
-    {"eager", "cpu.eager", "heed", {NULL}, NULL, NULL, "the scores of a block of rows, masked softmax, product"},
-    {"sdpa", NULL, "torch", {NULL}, NULL, NULL, "the cheapest that honours the problem, by torch's conventions"},
-    {"flash_attention_2", "cpu.flash", "flash_attention_2", {"eager"}, NULL, NULL, "tiles with a running softmax"},
+    {"auto", NULL, "heed", {NULL}, NULL, NULL, "the cheapest that accepts the problem", false},
+    {"eager", "cpu.eager", "heed", {NULL}, NULL, NULL, "the scores of a block of rows, masked softmax, product", false},
+    {"sdpa", NULL, "torch", {NULL}, NULL, NULL, "the cheapest that honours the problem, by torch's conventions", false},
+    {"flash_attention_2", "cpu.flash", "flash_attention_2", {"eager"}, NULL, NULL, "tiles with a running softmax", false},
     {"flash_attention_3", "cpu.flash", "flash_attention_3", {"flash_attention_2", "eager"}, TWO_TILES, NULL,
-     "tiles with a running softmax, two in flight"},
-    {"flex_attention", "cpu.flash", "heed", {"eager"}, BLOCK_LISTS, NULL, "user masks and scores over a block list"},
-    {"paged_attention", "cpu.flash", "heed", {NULL}, PAGES, NO_PAGED_TRAINING, "keys and values in pages"},
+     "tiles with a running softmax, two in flight", false},
+    {"flex_attention", "cpu.flash", "heed", {"eager"}, NULL, NULL, "masks as a function, whose tiles are listed at each run", true},
+    {"paged_attention", "cpu.flash", "heed", {NULL}, PAGES, NO_PAGED_TRAINING, "keys and values in pages", false},
 };
 enum { N_NAMES = sizeof names / sizeof *names, CANDIDATES = 1 + ATTENTION_SUBSTITUTES, ENTRIES = 1 << 12 };
 
@@ -99,6 +98,7 @@ typedef struct {
 
 struct attention_plans {
     attention_choice choice;
+    attention_seen seen;
     entry *entries;
     attention_record *records;    // of the entries, in their order
     int64_t count, room;
@@ -117,6 +117,11 @@ void attention_plans_free(attention_plans *p) {
     free(p->entries);
     free(p->records);
     free(p);
+}
+
+attention_seen *attention_plans_seen(attention_plans *p) {
+    const attention_name *n = attention_name_find(wanted_name(&p->choice));
+    return n != NULL && n->lists_blocks ? &p->seen : NULL;
 }
 
 const attention_record *attention_plans_records(const attention_plans *p, int64_t *count) {
@@ -213,6 +218,8 @@ static heed_status resolve(const attention_plans *p, entry *e, attention_record 
                                 candidates[i], record->actual);
             else if (n != NULL && n->implementation == NULL) text_add(&reason, "%s takes the cheapest of all", name);
             else text_add(&reason, "%s asked for", name);
+            if (problem.mask[0].data == &p->seen)
+                text_add(&reason, "; its masks are one function, whose tiles are listed at each run");
             text_add(&reason, "%s", tail);
             return HEED_OK;
         }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "heed/heed.h"
+#include "nn/attention.h"
 
 enum { ATTENTION_SUBSTITUTES = 2, ATTENTION_REFUSALS = 4 };
 
@@ -16,6 +17,7 @@ typedef struct {
     const char *missing;                               // why this name cannot run in this build, a sentence; NULL: it can
     const char *training;                              // why training is refused, a sentence; NULL: it is not
     const char *what;                                  // one line for a list
+    bool lists_blocks;                                 // the model's masks are one function, of whose tiles heed makes a list
 } attention_name;
 
 const attention_name *attention_names(int *count);              // the seven
@@ -56,5 +58,8 @@ void attention_plans_free(attention_plans *);
 // has_empty_row: some row of this call sees no key, which is what mps_pre28's protection looks at.
 heed_status attention_plans_find(attention_plans *, const heed_problem *, bool evaluation, bool has_empty_row,
                                  const heed_plan **, attention_record **, heed_error *);
+
+// Where mask functions look, for names that list blocks; NULL for the others. Lives as long as the plans.
+attention_seen *attention_plans_seen(attention_plans *);
 
 const attention_record *attention_plans_records(const attention_plans *, int64_t *count);

@@ -160,7 +160,7 @@ heed_status gpt2_run(model *m, const model_batch *b, const gpt2_pass *pass, heed
     if (r == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the model's pass");
     r->m = m, r->batch = b, r->pass = pass, r->error = error;
     r->attention = (attention_batch){.rows = b->rows, .length = b->length, .heads = c->heads, .channels = c->width / c->heads,
-                                     .key_range = b->key_range, .document = b->document};
+                                     .key_range = b->key_range, .document = b->document, .seen = attention_plans_seen(m->plans)};
     r->memory = (gpt2_memory){.n_kept = n_kept, .kept = r->kept, .recompute = m->recompute};
     r->work = (gpt2_work){.model = m, .tokens = b->rows * b->length, .attention = {r, attend, attend_backward},
                           .search = {b, pass->origin}, .memory = &r->memory};

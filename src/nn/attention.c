@@ -1,6 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/attention.h"
 
+// The masks of the layer as one function of the position: what heed is told of them is this question alone.
+static bool visible(const heed_mask *mask, heed_pos at) {
+    const attention_seen *b = mask->data;
+    if (at.key > at.position) return false;
+    if (b->key_range != NULL && (at.key < b->key_range[2 * at.batch] || at.key >= b->key_range[2 * at.batch + 1])) return false;
+    const int32_t *document = b->document == NULL ? NULL : b->document + at.batch * b->length;
+    return document == NULL || document[at.position] == document[at.key];
+}
+static bool causal(const heed_mask *mask, heed_pos at) { return at.key <= at.position; }
+
+static const heed_mask_kind causal_function = {.name = "causal_function", .visible = causal,
+                                               .axes = HEED_AXIS_QUERY | HEED_AXIS_KEY};
+static const heed_mask_kind batch_function = {.name = "batch_function", .visible = visible,
+                                              .axes = HEED_AXIS_BATCH | HEED_AXIS_QUERY | HEED_AXIS_KEY};
+
 heed_problem attention_problem(const attention_batch *b, heed_pass pass) {
     const int64_t C = b->heads * b->channels, D = b->channels;
     const heed_stride fused = {b->length * 3 * C, D, 3 * C}, plain = {b->length * C, D, C};
@@ -10,18 +25,34 @@ heed_problem attention_problem(const attention_batch *b, heed_pass pass) {
         .mask = {heed_causal()},
         .q = fused, .k = fused, .v = fused, .out = plain, .dout = plain, .dq = fused, .dk = fused, .dv = fused,
     };
+    if (b->seen != NULL) {
+        const bool same = b->key_range == NULL && b->document == NULL;    // for every sequence
+        p.mask[0] = (heed_mask){.kind = same ? &causal_function : &batch_function, .data = b->seen};
+        return p;
+    }
     if (b->key_range != NULL) p.with |= HEED_KEY_RANGE;
     if (b->document != NULL) p.with |= HEED_DOCUMENTS;
     return p;
 }
 
+// The arrays as the problem takes them: with the call, or where its mask function looks.
+static void give_masks(const attention_batch *b, heed_args *args) {
+    if (b->seen != NULL) {
+        *b->seen = (attention_seen){b->length, b->key_range, b->document};
+    } else {
+        args->key_range = b->key_range;
+        args->documents = b->document;
+    }
+}
+
 heed_status attention_forward(const heed_plan *plan, const attention_batch *b, const float *qkv, float *out, float *lse,
                               void *workspace, size_t workspace_bytes, heed_error *error) {
     const int64_t C = b->heads * b->channels;
-    const heed_args args = {
-        .q = qkv, .k = qkv + C, .v = qkv + 2 * C, .out = out, .lse = lse, .key_range = b->key_range, .documents = b->document,
+    heed_args args = {
+        .q = qkv, .k = qkv + C, .v = qkv + 2 * C, .out = out, .lse = lse,
         .workspace = workspace, .workspace_bytes = workspace_bytes,
     };
+    give_masks(b, &args);
     return heed_run(plan, &args, error);
 }
 
@@ -29,10 +60,11 @@ heed_status attention_backward(const heed_plan *plan, const attention_batch *b, 
                                const float *lse, const float *dout, float *dqkv, void *workspace, size_t workspace_bytes,
                                heed_error *error) {
     const int64_t C = b->heads * b->channels;
-    const heed_args args = {
+    heed_args args = {
         .q = qkv, .k = qkv + C, .v = qkv + 2 * C, .out = (float *)(uintptr_t)out, .lse = (float *)(uintptr_t)lse, .dout = dout,
-        .dq = dqkv, .dk = dqkv + C, .dv = dqkv + 2 * C, .key_range = b->key_range, .documents = b->document,
+        .dq = dqkv, .dk = dqkv + C, .dv = dqkv + 2 * C,
         .workspace = workspace, .workspace_bytes = workspace_bytes,
     };
+    give_masks(b, &args);
     return heed_run(plan, &args, error);
 }

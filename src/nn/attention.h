@@ -5,10 +5,14 @@
 
 #include "heed/heed.h"
 
+// The arrays of the batch at hand, where a mask function finds them: a plan that holds the function outlives the batch.
+typedef struct { int64_t length; const int32_t *key_range, *document; } attention_seen;
+
 typedef struct {
     int64_t rows, length, heads, channels;
     const int32_t *key_range;    // (rows, 2) or NULL
     const int32_t *document;     // (rows, length) or NULL
+    attention_seen *seen;        // not NULL: causality, padding and documents go to heed as one mask function that reads it
 } attention_batch;
 
 // Causal self-attention over fused qkv: q, k, v at channels 0, width, 2 * width of each token.

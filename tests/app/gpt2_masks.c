@@ -156,6 +156,32 @@ static void test_names(void) {
     CHECK(attention_choice_check(&(attention_choice){.name = "cpu.flash"}, true, &error) == HEED_OK, "%s", error.text);
 }
 
+// flex_attention asks one mask function about all of it; the arrays of each batch reach it through plans that are kept.
+static void test_mask_function(void) {
+    model *flash = with("flash_attention_2", NULL, true), *flex = with("flex_attention", NULL, true);
+    small_memory memory;
+    model_batch b = small_batch(&memory);
+    for (int round = 0; round < 6; round++) {    // a plan with arrays meets three batches of other padding and documents
+        b.key_range = round % 2 ? memory.range : NULL;
+        b.document = round % 2 ? memory.document : NULL;
+        for (int i = 0; i < SMALL_ROWS * SMALL_LENGTH; i++) memory.document[i] = i % SMALL_LENGTH / (round + 2);
+        memory.range[0] = round, memory.range[1] = SMALL_LENGTH;
+        memory.range[2] = 0, memory.range[3] = SMALL_LENGTH - round;
+        for (int i = 0; i < SMALL_LENGTH; i++) memory.target[i] = i < round ? -1 : memory.id[i];
+        const double want = loss_of(flash, &b), got = loss_of(flex, &b);
+        CHECK(isfinite(want) && fabs(got - want) < 1e-6 * want, "round %d: flex_attention's loss is %.9g, flash's %.9g", round, got,
+              want);
+    }
+    int64_t count;
+    const attention_record *r = model_attention_records(flex, &count);
+    CHECK(count == 2 && strstr(r[0].problem, "mask:causal_function?") != NULL &&
+          strstr(r[1].problem, "mask:batch_function?") != NULL && !r[0].substituted &&
+          strcmp(r[1].actual, "cpu.flash") == 0 && strstr(r[1].reason, "listed") != NULL,
+          "%lld records: %s; %s", (long long)count, r[0].problem, r[0].reason);
+    model_free(flash);
+    model_free(flex);
+}
+
 static void test_batches(model *m) {
     small_memory memory;
     const model_batch good = small_batch(&memory);
@@ -186,5 +212,6 @@ int main(void) {
     model_free(m);
     test_origin();
     test_names();
+    test_mask_function();
     return test_end();
 }

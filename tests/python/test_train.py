@@ -75,7 +75,7 @@ def test_ten_losses_equal_pytorch(run_heed, text_file, tmp_path, packed):
     held_out = -(-len(ids) * 5 // 100)
     table = train_rows.rows(ids[:-held_out], 48, packed)
     wanted = torch_losses(folder, train_rows.steps(table, 8, 7), 48, packed, 4, 3e-3, 2, 20)
-    for name in ("flash_attention_2", "eager"):
+    for name in ("flash_attention_2", "eager", "flex_attention"):
         out = tmp_path / name
         done = run_heed(*small(text_file, out, "--model", folder, "--max_steps", 20, "--learning_rate", "3e-3", "--warmup_steps", 2,
                                "--gradient_accumulation_steps", 2, "--seed", 7, "--attn_implementation", name, *pack))
@@ -85,7 +85,9 @@ def test_ten_losses_equal_pytorch(run_heed, text_file, tmp_path, packed):
         assert got[0] - got[-1] > 0.5, "the loss does not fall, so equality would prove little"
         records = json.loads((out / "attention.json").read_text())
         actual = {r["actual"] for r in records}
-        assert actual == {{"flash_attention_2": "cpu.flash", "eager": "cpu.eager"}[name]}, records
+        assert actual == {"cpu.eager" if name == "eager" else "cpu.flash"}, records
+        assert all(("_function?" in r["problem"]) == (name == "flex_attention") for r in records), records
+        assert all(("tiles are listed" in r["reason"]) == (name == "flex_attention") for r in records), records
         assert all(r["requested"] == name for r in records)
         assert name in done.stdout.strip().splitlines()[-1]
 
