@@ -15,6 +15,16 @@ python3 tools/check_readme.py --print > "$prefix/readme.c"
 "${CC:-cc}" -std=c11 -Wall -Wextra -Werror "$prefix/readme.c" -o "$prefix/readme" $(pkg-config --cflags --libs heed) -lm
 LD_LIBRARY_PATH=$libraries "$prefix/readme"
 LD_LIBRARY_PATH=$libraries "$prefix/usr/bin/heed" --version
+# The manual has a page for each verb, and each shell its completion, where it looks for them.
+share=$prefix/usr/share
+for page in heed heed-train heed-runs heed-runs-diff; do test -s "$share/man/man1/$page.1"; done
+if command -v man > /dev/null && man -l "$share/man/man1/heed.1" > /dev/null 2>&1; then
+    MANPATH=$share/man man heed-train > "$prefix/train.txt"
+    grep -q -e '--learning_rate' "$prefix/train.txt"
+fi
+bash -c "source '$share/bash-completion/completions/heed'; complete -p heed"
+test -s "$share/zsh/site-functions/_heed"
+test -s "$share/fish/vendor_completions.d/heed.fish"
 # Only what the public headers declare is visible in the library.
 hidden=$(nm -D --defined-only "$libraries"/libheed.so | awk '{ print $3 }' | grep -v '^heed_' || true)
 if [ -n "$hidden" ]; then

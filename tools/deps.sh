@@ -72,6 +72,9 @@ if [ "$scope" = test ]; then
     want needed clang "the second compiler that must build without warnings" have clang
     want needed libomp-dev "OpenMP for clang" clang_openmp
     want optional "$(clang_runtime)" "libFuzzer: inputs made up against every parser" clang_fuzzer
+    want optional zsh "its completion of heed's command lines" have zsh
+    want optional fish "its completion of heed's command lines" have fish
+    want optional mandoc "a second reader of the manual's pages" have mandoc
     want optional chromium "opens the pages that heed writes" eval 'have chromium || have chromium-browser || have google-chrome'
     if [ "$native" = x86_64 ]; then
         want needed qemu-user "runs the aarch64 smoke test" have qemu-aarch64

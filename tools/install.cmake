@@ -9,6 +9,7 @@ install(TARGETS heed EXPORT heed_targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIB
 install(DIRECTORY include/heed DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(HEED_PROGRAM)
   install(TARGETS heed_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(DIRECTORY ${CMAKE_BINARY_DIR}/share/ DESTINATION ${CMAKE_INSTALL_DATADIR} OPTIONAL)    # manual, completions
 endif()
 configure_file(tools/heed.pc.in heed.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/heed.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

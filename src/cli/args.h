@@ -2,6 +2,7 @@
 // One table per verb is the parser and the help text. '-' and '_' are the same in names; --name value, --name=value.
 #pragma once
 
+#include "base/text.h"
 #include "heed/heed.h"
 
 typedef enum {
@@ -72,3 +73,8 @@ bool args_without_effect(const args *, const char *name, const char *why);
 
 // The help text of a verb, as text_format builds it, to stdout.
 void args_help(const verb *);
+
+// What help and manual say of an option: what its value is called (NULL: it takes none); and what it does, its choices and default.
+const char *args_value_name(const option *);
+void args_option_words(const option *, text_string *);
+const char *args_usage(const verb *);    // what follows "heed NAME "

@@ -1,35 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 // A verb's help text, from the same table that parses its options.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/args.h"
 #include "cli/output.h"
+#include "cli/words.h"
 
 enum { HELP_COLUMN = 32 };
 
-static void print_option(const option *o) {
-    static const char *const values[] = {[OPTION_INT] = "N", [OPTION_REAL] = "X", [OPTION_TEXT] = "TEXT", [OPTION_CHOICE] = "NAME"};
-    char left[96], help[1024];
-    const char *letter = o->letter != NULL ? o->letter : "", *comma = o->letter != NULL ? ", " : "";
-    if (o->kind == OPTION_FLAG) snprintf(left, sizeof left, "  %s%s%s", letter, comma, o->name);
-    else snprintf(left, sizeof left, "  %s%s%s %s", letter, comma, o->name, o->value != NULL ? o->value : values[o->kind]);
+const char *args_value_name(const option *o) {
+    static const char *const values[] = {[OPTION_FLAG] = NULL, [OPTION_INT] = "N", [OPTION_REAL] = "X", [OPTION_TEXT] = "TEXT",
+                                         [OPTION_CHOICE] = "NAME"};
+    if (o->value != NULL || o->kind != OPTION_TEXT) return o->value != NULL ? o->value : values[o->kind];
+    const words *w = words_of_option(o);
+    if (w->name == NULL || (w->place == WORDS_ONLY && w->word == NULL)) return values[o->kind];
+    return w->place == WORDS_FILES ? "FILE" : w->place == WORDS_FOLDERS ? "FOLDER" : "NAME";
+}
+
+const char *args_usage(const verb *v) {
+    if (v->usage != NULL) return v->usage;
+    return v->below != NULL ? "VERB ..." : "[options]";
+}
+
+void args_option_words(const option *o, text_string *to) {
     const char *standard = o->standard_words != NULL ? o->standard_words : o->standard;
-    int n = snprintf(help, sizeof help, "%s", o->help);
-    if (o->kind == OPTION_CHOICE)
-        for (int i = 0; o->choices[i] != NULL && n < (int)sizeof help; i++)
-            n += snprintf(help + n, sizeof help - (size_t)n, "%s%s", i == 0 ? ": " : ", ", o->choices[i]);
-    if (standard != NULL && n < (int)sizeof help) n += snprintf(help + n, sizeof help - (size_t)n, " [%s]", standard);
-    if (o->later != NULL && n < (int)sizeof help) snprintf(help + n, sizeof help - (size_t)n, " (not built yet)");
-    const int width = (int)strlen(left);
-    if (width + 2 > HELP_COLUMN) printf("%s\n%*s", left, HELP_COLUMN, "");
+    text_format(to, "%s", o->help);
+    for (int i = 0; o->kind == OPTION_CHOICE && o->choices[i] != NULL; i++)
+        text_format(to, "%s%s", i == 0 ? ": " : ", ", o->choices[i]);
+    if (standard != NULL) text_format(to, " [%s]", standard);
+    if (o->later != NULL) text_format(to, " (not built yet)");
+}
+
+static void print_option(const option *o) {
+    char left[96];
+    const char *value = args_value_name(o);
+    text_add(&(text_buffer){left, sizeof left, 0}, "  %s%s%s%s%s", o->letter != NULL ? o->letter : "",
+             o->letter != NULL ? ", " : "", o->name, value != NULL ? " " : "", value != NULL ? value : "");
+    if ((int)strlen(left) + 2 > HELP_COLUMN) printf("%s\n%*s", left, HELP_COLUMN, "");
     else printf("%-*s", HELP_COLUMN, left);
-    output_wrap(help, HELP_COLUMN, HELP_COLUMN);
+    text_string help = {0};
+    args_option_words(o, &help);
+    output_wrap(help.failed ? "" : help.text, HELP_COLUMN, HELP_COLUMN);
+    free(help.text);
 }
 
 void args_help(const verb *v) {
-    const char *standard = v->below != NULL ? "VERB ..." : "[options]";
-    printf("heed %s: %s\n\nusage: heed %s %s\n", v->name, v->purpose, v->name, v->usage != NULL ? v->usage : standard);
+    printf("heed %s: %s\n\nusage: heed %s %s\n", v->name, v->purpose, v->name, args_usage(v));
     if (v->later != NULL) printf("\n%s\n", v->later);
     if (v->about != NULL) {
         putchar('\n');

@@ -26,6 +26,12 @@ static const struct { const char *name; int (*run)(const args *); const char *la
 };
 enum { INVESTIGATIONS = sizeof investigations / sizeof *investigations };
 
+const char *doctor_name(int wanted) {
+    for (int i = 0; i < INVESTIGATIONS; i++)
+        if (investigations[i].run != NULL && wanted-- == 0) return investigations[i].name;
+    return NULL;
+}
+
 static int doctor(const args *a) {
     const char *name = a->positional[0], *names[INVESTIGATIONS];
     for (int i = 0; i < INVESTIGATIONS; i++) {

@@ -8,3 +8,5 @@ typedef struct { int64_t threads, seed; bool json; } doctor_options;
 
 int doctor_nan(const args *);
 int doctor_machine(const args *);
+
+const char *doctor_name(int i);    // the i-th investigation that is built; NULL past the last

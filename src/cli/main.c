@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
+#include "cli/output.h"
 #include "cli/status.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
@@ -15,9 +17,14 @@
 static int overview(void) {
     printf("heed %s: attention that is fast, never silently wrong, and explains itself\n\n"
            "usage: heed VERB [options]\n\n", heed_version());
-    for (int i = 0; verbs[i] != NULL; i++) printf("  %-10s%s\n", verbs[i]->name, verbs[i]->purpose);
-    printf("\n`heed VERB --help` has the options and examples; `heed --version` the build.\n"
-           "Exit status: 0 done, 1 a check failed, 2 undecidable, 3 refused, 4 not finite, 5 file or system, 64 usage.\n");
+    for (int i = 0; verbs[i] != NULL; i++) printf("  %-12s%s\n", verbs[i]->name, verbs[i]->purpose);
+    printf("\n`heed VERB --help` has the options and examples; `heed --version` the build.\n");
+    text_string all = {0};
+    for (const status_line *s = status_lines; s->brief != NULL; s++)
+        text_format(&all, "%s%d %s", s == status_lines ? "Exit status: " : ", ", s->status, s->brief);
+    text_format(&all, ".");
+    if (!all.failed) output_wrap(all.text, 0, 0);
+    free(all.text);
     return STATUS_DONE;
 }
 

@@ -12,3 +12,7 @@ enum {
     STATUS_USAGE = 64,         // the command line (or a problem text on it) has no meaning
     STATUS_SIGNAL = 128
 };
+
+// The same in words, for help and manual: {0, "done", "..."}; ends with NULL words.
+typedef struct { int status; const char *brief, *meaning; } status_line;
+extern const status_line status_lines[];

@@ -13,7 +13,7 @@ static const verb verb_compare = {
 };
 const verb *const verbs[] = {
     &verb_train, &verb_eval, &verb_generate, &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list, &verb_runs,
-    &verb_compare, NULL,
+    &verb_compare, &verb_completion, &verb_man, NULL,
 };
 
 // A verb below another is called by its last word.
