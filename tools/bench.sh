@@ -9,4 +9,5 @@ if ! tools/venv.sh; then
     echo "The peers are left out: .venv could not be made (tools/venv.sh; HEED_PIP_ARGS passes pip your own index)."
     exit 0
 fi
-.venv/bin/python bench/peers/attention.py && .venv/bin/python bench/peers/train_gpt2.py
+.venv/bin/python bench/peers/attention.py && .venv/bin/python bench/peers/train_gpt2.py &&
+    .venv/bin/python bench/peers/generate_gpt2.py
