@@ -162,6 +162,8 @@ static heed_status apply_preset(const attention_plans *p, bool evaluation, bool 
         record->substituted = true;
         text_add(reason, "; this batch has rows that see no key, which the old operator turned into NaN: they give zero here "
                          "(--disable_mps_fix lets the NaN through)");
+    } else if (p->choice.disable_mps_fix) {
+        text_add(reason, "; rows that see no key give NaN, as in the old operator, because of --disable_mps_fix");
     }
     return HEED_OK;
 }

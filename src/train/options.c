@@ -158,6 +158,7 @@ static heed_status settle_attention(train_options *o, const options_given *given
     };
     const heed_status status = refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
     if (status != HEED_OK) return status;
+    if (o->disable_mps_fix) note(notes, "--disable_mps_fix: in evaluation, a row that sees no key is NaN, which stops the run");
     if (!o->use_flash_attention) return HEED_OK;
     if (strcmp(o->attn_implementation, "auto") != 0)
         return error_set(error, HEED_INVALID,

@@ -297,25 +297,6 @@ def test_nan_stops_with_its_origin(run_heed, text_file, tmp_path):
     sentence(done, 4, "step")
 
 
-def test_mps_pre28(run_heed, text_file, tmp_path):
-    """Source 000 in a job: protected, the old operator's evaluation is a number and says so; unprotected it is the NaN."""
-    out = tmp_path / "run"
-    done = run_heed(*small(text_file, out, "--max_steps", 3, "--attn_preset", "mps_pre28"))
-    assert done.returncode == 0, done.stderr
-    folder = out / "checkpoints/final"
-    plain = run_heed("eval", "--model", folder, "--dataset", text_file, "--json", "--max_length", 48)
-    fixed = run_heed("eval", "--model", folder, "--dataset", text_file, "--json", "--max_length", 48, "--attn_preset", "mps_pre28")
-    assert plain.returncode == 0 and fixed.returncode == 0, fixed.stderr
-    assert abs(json.loads(plain.stdout)["eval_loss"] - json.loads(fixed.stdout)["eval_loss"]) < 1e-5
-    assert any("zero" in r["reason"] for r in json.loads(fixed.stdout)["attention"])
-    broken = run_heed("eval", "--model", folder, "--dataset", text_file, "--max_length", 48, "--attn_preset", "mps_pre28",
-                      "--disable_mps_fix")
-    assert broken.returncode == 4, broken.stdout + broken.stderr
-    assert "no visible key" in broken.stderr or "saw no key" in broken.stderr or "sees no key" in broken.stderr
-    done = run_heed("eval", "--model", folder, "--dataset", text_file, "--max_length", 48, "--disable_mps_fix")
-    sentence(done, 64, "--disable_mps_fix", "no effect")
-
-
 # ---- memory ----
 
 @pytest.mark.parametrize("more", [[], ["--use_packing", "--attn_implementation", "eager"]], ids=["padded", "packed"])
