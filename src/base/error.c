@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-// Names out of a file go into sentences: a control character in one must not reach a terminal.
+// Names out of a file go into sentences: a control character in one (of ASCII, or U+0080 to U+009F) must not reach a terminal, and
+// half of a character, where a name was cut, no reader that expects UTF-8.
 static void make_printable(char *text) {
-    for (; *text != 0; text++)
-        if ((unsigned char)*text < ' ' || *text == 127) *text = '?';
+    for (size_t n = strlen(text), length = 1; n > 0; text += length, n -= length) {
+        const unsigned char *at = (const unsigned char *)text;
+        length = utf8_length(at, n);
+        const bool control = *at < ' ' || *at == 127 || (length == 2 && at[0] == 0xc2 && at[1] < 0xa0);
+        if (length == 0) length = 1;
+        else if (!control) continue;
+        memset(text, '?', length);
+    }
 }
 
 heed_status error_set(heed_error *error, heed_status status, const char *format, ...) {

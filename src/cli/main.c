@@ -87,6 +87,7 @@ static void spin_briefly(int argc, char **argv) {
 int main(int argc, char **argv) {
     spin_briefly(argc, argv);
     signal(SIGPIPE, SIG_IGN);    // `heed list | head -1` ends quietly, and a run goes on when its reader has gone
+    signal(SIGXFSZ, SIG_IGN);    // a limit on file sizes is then an error of the write, which is reported
     int status = run(argc > 0 ? argc - 1 : 0, argv + (argc > 0));
     return finish_output(status);
 }

@@ -2,7 +2,7 @@
 #include "io/json.h"
 
 #include "io/file.h"
-#include "io/utf8.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/text_stream.h"
 
-#include "io/utf8.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

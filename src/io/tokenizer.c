@@ -6,7 +6,7 @@
 
 #include "io/bpe_files.h"
 #include "io/tokenizer_split.h"
-#include "io/utf8.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -92,7 +92,10 @@ heed_status run_log_metrics(run_log *log, const json_t *object, heed_error *erro
     return status == HEED_OK ? board_line(log->board, object, error) : status;
 }
 
-heed_status run_log_flush(run_log *log, heed_error *error) { return tfevents_flush(log->board, error); }
+heed_status run_log_flush(run_log *log, heed_error *error) {
+    if (fsync(log->metrics) == 0 || errno == EINVAL) return tfevents_flush(log->board, error);
+    return error_set(error, HEED_INVALID, "%s cannot be flushed: %s", file_shown(log->metrics_path), strerror(errno));
+}
 
 heed_status run_log_write(const run_log *log, const char *name, const json_t *object, heed_error *error) {
     char *path = file_join(log->folder, name);

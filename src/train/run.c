@@ -66,14 +66,27 @@ static char *folder_name(const train_run *r) {
     return NULL;
 }
 
+// Nobody else's from here on, and without what a killed run left (which may be the only checkpoint, on its way to its name).
+static heed_status take_folder(train_run *r, heed_error *error) {
+    if (r->lock != NULL) return HEED_OK;
+    heed_status status = folder_lock_take(&r->lock, r->o.output_dir, error);
+    char *list = file_join(r->o.output_dir, checkpoints_name);
+    if (status == HEED_OK && list == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a path");
+    if (status == HEED_OK) status = folder_clean(r->o.output_dir, error);
+    if (status == HEED_OK) status = folder_clean(list, error);
+    free(list);
+    return status;
+}
+
 // Where to go on from, and in which folder.
 static heed_status find_resume(train_run *r, heed_error *error) {
     const char *wanted = r->o.resume_from_checkpoint;
     if (wanted == NULL) return HEED_OK;
     if (strcmp(wanted, "latest") == 0) {
+        heed_status status = holds_run(r->o.output_dir) ? take_folder(r, error) : HEED_OK;
         char *list = file_join(r->o.output_dir, checkpoints_name);
-        heed_status status = list == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a path") : checkpoint_latest(list,
-            &r->resume, error);
+        if (status == HEED_OK && list == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a path");
+        if (status == HEED_OK) status = checkpoint_latest(list, &r->resume, error);
         free(list);
         if (status == HEED_OK && r->resume == NULL)
             status = error_set(error, HEED_INVALID, "--resume_from_checkpoint latest: there is no checkpoint in %s",
@@ -375,7 +388,7 @@ static heed_status open_folder(train_run *r, run_fault *fault, heed_error *error
     if (r->o.output_dir == NULL) r->o.output_dir = r->owned_folder = folder_name(r);
     if (r->o.output_dir == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the run folder's name");
     heed_status status = folder_make(r->o.output_dir, error);
-    if (status == HEED_OK) status = folder_lock_take(&r->lock, r->o.output_dir, error);
+    if (status == HEED_OK) status = take_folder(r, error);
     if (status == HEED_OK && check_folder(r, error) != HEED_OK) {    // again: another run may have begun meanwhile
         *fault = FAULT_USAGE;
         return error->status;
@@ -384,8 +397,6 @@ static heed_status open_folder(train_run *r, run_fault *fault, heed_error *error
     r->checkpoints = file_join(r->o.output_dir, checkpoints_name);
     if (status == HEED_OK && r->checkpoints == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a path");
     if (status == HEED_OK) status = folder_make(r->checkpoints, error);
-    if (status == HEED_OK) status = folder_clean(r->o.output_dir, error);
-    if (status == HEED_OK) status = folder_clean(r->checkpoints, error);
     if (status == HEED_OK) status = run_bring_best(r, error);
     if (status == HEED_OK) status = run_log_open(&r->log, r->o.output_dir, r->resume != NULL ? r->at.step : -1, error);
     if (status == HEED_OK) status = write_run_json(r, error);

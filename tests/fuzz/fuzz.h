@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -83,6 +84,9 @@ static inline void fuzz_sentence(heed_status status, const heed_error *e, const 
     const size_t n = strnlen(e->text, sizeof e->text);
     REQUIRE(e->status == status, "status %d, but the error says %d: %s", status, e->status, e->text);
     REQUIRE(n > 10 && n < sizeof e->text && strchr(e->text, ' ') != NULL, "no sentence: '%s'", e->text);
-    for (size_t i = 0; i < n; i++) REQUIRE((unsigned char)e->text[i] >= ' ' && e->text[i] != 127, "unprintable: '%s'", e->text);
+    for (size_t i = 0, length; i < n; i += length) {
+        length = utf8_length((const unsigned char *)e->text + i, n - i);
+        REQUIRE(length > 0 && (unsigned char)e->text[i] >= ' ' && e->text[i] != 127, "unprintable: '%s'", e->text);
+    }
     REQUIRE(word == NULL || status == HEED_NO_MEMORY || strstr(e->text, word) != NULL, "'%s' does not name %s", e->text, word);
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small training run that is killed, failed and signalled by the tests, and what must be the same when it has gone on."""
+import copy
 import json
 import os
 import pathlib
@@ -110,6 +111,16 @@ class Runs:
         assert wrong is None, f"{where}: {wrong}"
         left = [p for p in out.rglob("*") if ".heed-" in p.name]
         assert not left, f"{where}: {left} are left"
+
+
+def without(runs, *names):
+    """The same runs without some of their options."""
+    other = copy.copy(runs)
+    other.options = list(runs.options)
+    for name in names:
+        at = other.options.index(name)
+        del other.options[at:at + 2]
+    return other
 
 
 def one_sentence(done, status, where, *parts):

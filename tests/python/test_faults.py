@@ -68,3 +68,28 @@ def test_full_disk_at_every_write(runs):
         runs.check_whole(out)
         runs.check_onward(out, where)
         shutil.rmtree(out, ignore_errors=True)
+
+
+def test_killed_while_replacing(runs):
+    """A finished run goes on for longer, so that checkpoints/final, the only checkpoint there is, is replaced."""
+    begun, whole = runs.place / "begun", runs.place / "longer"
+    short, more = ["--max_steps", 2, "--save_strategy", "no"], ["--save_strategy", "no", "--resume_from_checkpoint", "latest"]
+    plain = run_faults.without(runs, "--max_steps", "--save_steps", "--save_total_limit")
+    assert plain.start(begun, *short).returncode == 0
+    shutil.copytree(begun, whole)
+    done = plain.start(whole, "--max_steps", 4, *more)
+    assert done.returncode == 0, done.stderr
+    wanted = run_faults.state_of(whole)
+    for call in ("rename", "unlink", "rmdir", "mkdir"):
+        fault = {"CALLS": call, "HOW": "kill"}
+        for at in range(1, 40):
+            out, where = runs.place / "replaced", f"killed in {call} {at}"
+            shutil.copytree(begun, out)
+            killed = plain.start(out, "--max_steps", 4, *more, fault={**fault, "AT": at})
+            done = plain.start(out, "--max_steps", 4, *more)
+            assert done.returncode == 0, f"{where}: {done.stderr}"
+            wrong = run_faults.difference(wanted, run_faults.state_of(out))
+            assert wrong is None, f"{where}: {wrong}"
+            shutil.rmtree(out)
+            if killed.returncode == 0:
+                break
