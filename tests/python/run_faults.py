@@ -125,6 +125,6 @@ def without(runs, *names):
 
 def one_sentence(done, status, where, *parts):
     assert done.returncode == status, f"{where}: status {done.returncode}, {done.stderr!r}"
-    assert done.stderr.startswith("heed ") and len(done.stderr.strip().splitlines()) == 1, f"{where}: {done.stderr!r}"
+    assert done.stderr.startswith(("heed ", "heed: ")) and len(done.stderr.strip().splitlines()) == 1, f"{where}: {done.stderr!r}"
     for part in parts:
         assert part in done.stderr, f"{where}: {part!r} is not in {done.stderr!r}"
