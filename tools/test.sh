@@ -145,7 +145,9 @@ python() {
             grep -nE '^def test_' tests/python/test_*.py | sed -E 's/:[0-9]+:def (test_\w+).*/::\1/')
         return
     fi
-    [ $((SECONDS - begin)) -lt 5 ] || echo "  virtual environment made ($((SECONDS - begin)) s)"
+    # Without the second one its tests skip by name.
+    tools/venv.sh old > "$logs/venv-old.log" 2>&1 || tail -n 3 "$logs/venv-old.log" | sed 's/^/      | /'
+    [ $((SECONDS - begin)) -lt 5 ] || echo "  virtual environments made ($((SECONDS - begin)) s)"
     begin=$SECONDS
     HEED_BUILD=build timeout 1800 .venv/bin/python -m pytest tests/python -q -p no:cacheprovider > "$log" 2>&1 < /dev/null
     summary=$(grep -E '^=* ?[0-9]+ (passed|failed|skipped|error).* in [0-9.]+s' "$log" | tail -1)
@@ -155,7 +157,7 @@ python() {
     fi
     count() { grep -oE "[0-9]+ $1" <<< "$summary" | grep -oE '^[0-9]+' || echo 0; }
     passed=$((passed + $(count passed)))
-    echo "  ok $(count passed) tests against PyTorch, transformers and tokenizers ($((SECONDS - begin)) s)"
+    echo "  ok $(count passed) tests against PyTorch, transformers and others ($((SECONDS - begin)) s)"
     while read -r name; do fail "$name" ".venv/bin/python -m pytest '$name'"; done < <(
         sed -nE 's/^(FAILED|ERROR) (\S+).*/\2/p' "$log")
     ! grep -qE '^(FAILED|ERROR) ' "$log" || tail -n 120 "$log" | sed 's/^/      | /'

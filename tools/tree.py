@@ -4,7 +4,7 @@ import os
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILT = (".git", "build", "runs", ".venv")    # at the root; also build-*
+BUILT = (".git", "build", "runs", ".venv", ".venv-old")    # at the root; also build-*
 
 
 def is_built(name):
