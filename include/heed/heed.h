@@ -193,10 +193,6 @@ HEED_API heed_status heed_problem_parse(heed_problem *problem, const char *text,
 // at most `bytes`. User masks and score functions print as "mask:NAME?" and do not parse back.
 HEED_API size_t heed_problem_print(const heed_problem *problem, char *text, size_t bytes);
 
-// Sets the offset rule, the empty-row rule and the default scale of a foreign convention ("torch", "flash_attention_2",
-// "mps_pre28", ...; docs/contract.md, "Presets"). HEED_INVALID for a name that is not known.
-HEED_API heed_status heed_problem_preset(heed_problem *problem, const char *name, heed_error *error);
-
 // ---- The memory: given at each run --------------------------------------------------------------------------------
 
 // Arrays in the strides of the problem. Caller owns everything; nothing is kept after the call. Inputs may alias one
@@ -223,6 +219,50 @@ typedef struct {
     void *workspace;                           // at least heed_workspace_bytes(plan), aligned to 64
     size_t workspace_bytes;
 } heed_args;
+
+// ---- Presets: what other systems mean ------------------------------------------------------------------------------
+
+// What a window of a configuration or call means there.
+typedef enum {
+    HEED_WINDOW_NONE = 0,     // it has none
+    HEED_WINDOW_SIDES = 1,    // (left, right), both inclusive, -1: open; as heed_window
+    HEED_WINDOW_KEYS = 2      // W keys counting self, of a causal problem
+} heed_window_rule;
+
+// The convention of another system: what it sets in a problem, and what has no field there and is translated at the edge.
+// Rows are static. All that are built have heed's default scale and lse as a natural logarithm (docs/contract.md, "Presets").
+typedef struct {
+    const char *name, *system;      // "torch"; what it is, in words
+    const char *proof;              // what the row was checked against
+    const char *refused;            // why it is refused, a sentence; NULL: it is built
+    bool sets_align;                // false: it masks with an array, and the caller's own align stands
+    heed_align align;
+    heed_empty empty_row;
+    heed_window_rule window;
+    bool window_even_layers;        // layers 1, 3, 5, ... have no window
+    bool gives_lse;                 // false: it returns none
+    bool alibi_by_key;              // slope * key instead of slope * (key - position) where causal and open to the left
+    bool one_mask;                  // a mask or bias together with causal is an error
+    float empty_lse;                // of a row that sees no key
+} heed_preset;
+
+HEED_API const heed_preset *heed_preset_find(const char *name);    // NULL: none of that name
+HEED_API const heed_preset *heed_preset_at(int index);             // 0, 1, ...; NULL past the last
+
+// Sets the offset rule and the empty-row rule of a preset, by name. HEED_INVALID for a name that is not known, HEED_REFUSED
+// for one that is not built.
+HEED_API heed_status heed_problem_preset(heed_problem *problem, const char *name, heed_error *error);
+
+// HEED_REFUSED where the finished problem is an error in that system, or means something else there.
+HEED_API heed_status heed_preset_check(const heed_preset *, const heed_problem *, heed_error *);
+
+// The mask that a window of that system's configuration stands for in layer 0, 1, ...: its two sides, or W as `left` and 0.
+HEED_API heed_status heed_preset_window(const heed_preset *, int64_t layer, int64_t left, int64_t right, heed_mask *mask,
+                                        heed_error *);
+
+// After a forward run: args->lse becomes what that system would have returned. args are those of the run. Such an lse is for
+// that system; heed's own backward reads the one that heed wrote.
+HEED_API heed_status heed_preset_lse(const heed_preset *, const heed_problem *, const heed_args *args, heed_error *);
 
 // ---- Plan and run -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 // heed list: every name another command takes, from the tables the program itself runs on.
 #include "core/impl.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,6 @@
 #include "cli/output.h"
 #include "cli/status.h"
 #include "cli/verbs.h"
-#include "core/presets.h"
 #include "core/rows.h"
 #include "model/attention_choice.h"
 #include "model/model.h"
@@ -76,8 +76,19 @@ static json_t *scores(void) {
 
 static json_t *preset_rows(void) {
     json_t *section = json_array();
-    for (const preset *p = presets; p->name != NULL; p++)
-        add_row(section, p->name, json_pack("{s:b, s:s}", "built", p->documented == NULL, "note", p->note));
+    static const char *const offset[] = {"bottom-right", "top-left"};
+    static const char *const empty[] = {"zero", "nan", "mean", "mean_causal"};
+    static const char *const window[] = {NULL, "sides", "keys"};
+    const heed_preset *p;
+    for (int i = 0; (p = heed_preset_at(i)) != NULL; i++) {
+        const bool built = p->refused == NULL, infinite = isinf(p->empty_lse);
+        const char *lse = !p->gives_lse ? NULL : !infinite ? "0" : p->empty_lse > 0 ? "+inf" : "-inf";
+        add_row(section, p->name,
+                json_pack("{s:b, s:s?, s:s?, s:s?, s:s?, s:b, s:s, s:s?}", "built", built, "offset",
+                          !built ? NULL : p->sets_align ? offset[p->align] : "the caller's", "empty_row",
+                          built ? empty[p->empty_row] : NULL, "empty_lse", lse, "window", window[p->window],
+                          "window_even_layers", p->window_even_layers, "system", p->system, "proof", p->proof));
+    }
     return section;
 }
 
@@ -116,6 +127,17 @@ static const struct { const char *key, *title; json_t *(*rows)(void); } sections
 };
 enum { SECTIONS = sizeof sections / sizeof *sections };
 
+// What stands before a value in the table; "" for a value that speaks for itself, NULL for one that only JSON has.
+static const char *label_of(const char *key) {
+    static const struct { const char *key, *label; } labels[] = {
+        {"name", NULL}, {"proof", NULL}, {"missing", "- not here: "}, {"offset", "offset "}, {"empty_row", "empty row "},
+        {"empty_lse", "its lse "}, {"window", "window by "}, {"window_even_layers", NULL},
+    };
+    for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
+        if (strcmp(key, labels[i].key) == 0) return labels[i].label;
+    return "";
+}
+
 static const char *words(const char *key, const json_t *value) {
     if (json_is_string(value)) return json_string_value(value);
     if (strcmp(key, "built") == 0) return json_is_true(value) ? "" : "(documented, not built)";
@@ -132,8 +154,8 @@ static void print_section(const char *title, const json_t *section) {
         const char *key;
         printf("  %-20s", json_string_value(json_object_get(row, "name")));
         json_object_foreach(row, key, value) {
-            const char *text = strcmp(key, "name") == 0 ? "" : words(key, value);
-            if (*text != 0) printf("  %s%s", strcmp(key, "missing") == 0 ? "- not here: " : "", text);
+            const char *label = label_of(key), *text = words(key, value);
+            if (label != NULL && *text != 0) printf("  %s%s", label, text);
         }
         putchar('\n');
     }

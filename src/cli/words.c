@@ -9,7 +9,6 @@
 #include "cli/doctor.h"
 #include "cli/machine.h"
 #include "cli/verbs.h"
-#include "core/presets.h"
 #include "model/attention_choice.h"
 #include "model/model.h"
 
@@ -40,7 +39,10 @@ static const char *of_list(const char *const *list, int i) {
 }
 
 static const char *model_size(int i) { return of_list(model_sizes(), i); }
-static const char *preset_name(int i) { return presets[i].name; }
+static const char *preset_name(int i) {
+    const heed_preset *preset = heed_preset_at(i);
+    return preset != NULL ? preset->name : NULL;
+}
 static const char *device(int i) { return of_list((const char *const[]){"auto", "cpu", NULL}, i); }
 static const char *demo(int i) { return of_list((const char *const[]){"demo", NULL}, i); }
 static const char *split(int i) { return of_list((const char *const[]){"validation", "test", NULL}, i); }

@@ -384,7 +384,7 @@ static heed_status apply_preset(problem_line *line, const char *text, heed_error
         if (strncmp(token, "preset:", 7) != 0) continue;
         const heed_status status = heed_problem_preset(&line->problem, token + 7, error);
         if (status != HEED_OK) return status;
-        line->preset = preset_named(token + 7);
+        line->preset = heed_preset_find(token + 7);
     }
     return HEED_OK;
 }
@@ -416,7 +416,7 @@ heed_status problem_line_parse(problem_line *result, const char *text, heed_erro
     if ((status = problem_complete(problem, &complete, error)) != HEED_OK) return status;
     if (line.layout_bshd) set_layout_bshd(problem);
     if ((status = problem_complete(problem, &complete, error)) != HEED_OK) return status;
-    if (line.preset != NULL && (status = preset_check(line.preset, problem, error)) != HEED_OK) return status;
+    if (line.preset != NULL && (status = heed_preset_check(line.preset, problem, error)) != HEED_OK) return status;
     *result = line;
     return HEED_OK;
 }
@@ -523,7 +523,7 @@ size_t problem_line_print(const problem_line *line, char *text, size_t bytes) {
         text_add(&b, " kv:%s", dtype_name(p->kv_dtype));
     print_edits(&b, p);
     print_arrays(&b, p, line->pad);
-    const bool preset_matters = line->preset != NULL && line->preset->refuses_mask_with_causal;
+    const bool preset_matters = line->preset != NULL && (line->preset->one_mask || line->preset->alibi_by_key);
     if (preset_matters) text_add(&b, " preset:%s", line->preset->name);
     print_numbers_of(&b, p, preset_matters);
     if (line->layout_bshd) text_add(&b, " layout:bshd");

@@ -2,7 +2,6 @@
 // One line that names a problem: docs/contract.md, "Problem text".
 #pragma once
 
-#include "core/presets.h"
 #include "heed/heed.h"
 
 typedef enum { PAD_NONE, PAD_LEFT, PAD_RIGHT } pad_side;
@@ -12,7 +11,7 @@ typedef struct {
     heed_problem problem;
     pad_side pad;
     bool layout_bshd;
-    const preset *preset;    // NULL: none named
+    const heed_preset *preset;    // NULL: none named
     uint64_t seed;
 } problem_line;
 

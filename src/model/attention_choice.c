@@ -153,6 +153,8 @@ static heed_status apply_preset(const attention_plans *p, bool evaluation, bool 
     const heed_status status = heed_problem_preset(problem, record->preset, error);
     if (status != HEED_OK) return status;
     problem->align = align;    // the model's own: where its rows stand is not a convention
+    const heed_status same = heed_preset_check(heed_preset_find(record->preset), problem, error);
+    if (same != HEED_OK) return same;
     if (strcmp(record->preset, "mps_pre28") != 0) return HEED_OK;
     if (!evaluation) {
         problem->empty_row = HEED_EMPTY_ZERO;

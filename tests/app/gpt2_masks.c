@@ -182,6 +182,35 @@ static void test_mask_function(void) {
     model_free(flex);
 }
 
+// Every preset that is built runs and is on record with its own rule for the rows of the padding; the others are refused.
+static void test_presets(void) {
+    static const char *const rules[] = {NULL, "empty:nan", "empty:mean", "empty:mean_causal"};
+    small_memory memory;
+    model_batch b = small_batch(&memory);
+    b.key_range = memory.range;
+    memory.range[2] = 4;
+    const heed_preset *p;
+    for (int i = 0; (p = heed_preset_at(i)) != NULL; i++) {
+        const attention_choice choice = {.preset = p->name, .disable_mps_fix = strcmp(p->name, "mps_pre28") == 0};
+        const heed_status status = attention_choice_check(&choice, false, &error);
+        CHECK(status == (p->refused != NULL ? HEED_REFUSED : HEED_OK), "%s: status %d, %s", p->name, (int)status, error.text);
+        if (status != HEED_OK) {
+            CHECK(strstr(error.text, p->name) != NULL && strstr(error.text, "attn_preset") != NULL, "%s", error.text);
+            continue;
+        }
+        model *m = with("auto", NULL, false);
+        CHECK(model_set_attention(m, &choice, false, &error) == HEED_OK, "%s: %s", p->name, error.text);
+        loss_of(m, &b);
+        int64_t count;
+        const attention_record *r = model_attention_records(m, &count);
+        const char *rule = rules[p->empty_row];
+        CHECK(count == 1 && strcmp(r[0].preset, p->name) == 0, "%s is on record as %s", p->name, r[0].preset);
+        CHECK(rule == NULL ? strstr(r[0].problem, "empty:") == NULL : strstr(r[0].problem, rule) != NULL, "%s ran %s", p->name,
+              r[0].problem);
+        model_free(m);
+    }
+}
+
 static void test_batches(model *m) {
     small_memory memory;
     const model_batch good = small_batch(&memory);
@@ -213,5 +242,6 @@ int main(void) {
     test_origin();
     test_names();
     test_mask_function();
+    test_presets();
     return test_end();
 }

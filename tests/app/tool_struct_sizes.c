@@ -20,6 +20,7 @@ int main(void) {
     size("heed_args", sizeof(heed_args));
     size("heed_choice", sizeof(heed_choice));
     size("heed_wanted", sizeof(heed_wanted));
+    size("heed_preset", sizeof(heed_preset));
     size("heed_problem.dtype", offsetof(heed_problem, dtype));
     size("heed_problem.pass", offsetof(heed_problem, pass));
     size("heed_problem.with", offsetof(heed_problem, with));
@@ -36,5 +37,8 @@ int main(void) {
     size("heed_choice.pool", offsetof(heed_choice, pool));
     size("heed_wanted.n_keys", offsetof(heed_wanted, n_keys));
     size("heed_wanted.largest_at", offsetof(heed_wanted, largest_at));
+    size("heed_preset.empty_row", offsetof(heed_preset, empty_row));
+    size("heed_preset.one_mask", offsetof(heed_preset, one_mask));
+    size("heed_preset.empty_lse", offsetof(heed_preset, empty_lse));
     return 0;
 }

@@ -59,12 +59,41 @@ def library(build):
 
 
 @pytest.fixture(scope="session")
+def old_python():
+    """old_python("script.py", arguments..., torch="2.4.1"): runs it in .venv-old (tools/venv.sh old), with that torch."""
+    def run(script, *arguments, torch=None):
+        python = ROOT / ".venv-old/bin/python"
+        folder = ROOT / f".venv-old/torch-{torch}"
+        if not python.exists() or (torch is not None and not (folder / "torch").is_dir()):
+            pytest.skip(f"no {'torch ' + torch if torch else 'second environment'}: tools/venv.sh old makes it")
+        environment = os.environ | {"PYTHONPATH": str(folder)} if torch is not None else None
+        done = subprocess.run([python, ROOT / "tests/python" / script, *map(str, arguments)], capture_output=True, text=True,
+                              timeout=300, env=environment)
+        assert done.returncode == 0, f"{script}: {done.stderr[-2000:]}"
+        return done.stdout
+    return run
+
+
+@pytest.fixture(scope="session")
 def data():
     """The folder of real data, $HEED_DATA (default ../shared/data); tests that need it are skipped where it is absent."""
     folder = pathlib.Path(os.environ.get("HEED_DATA") or ROOT / "../shared/data").resolve()
     if not folder.is_dir():
         pytest.skip("no real data: set HEED_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread_for_small_problems(request):
+    """PyTorch's threads cost more than they save on the drawn problems of the presets."""
+    if not request.module.__name__.startswith("test_presets"):
+        yield
+        return
+    import torch
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mirrors of include/heed/heed.h for ctypes; test_attention_torch.py checks sizes and offsets against the compiler's."""
 import ctypes
-from ctypes import POINTER, Structure, byref, c_bool, c_char, c_char_p, c_double, c_int, c_int64
+from ctypes import POINTER, Structure, byref, c_bool, c_char, c_char_p, c_double, c_float, c_int, c_int64
 from ctypes import c_size_t, c_uint, c_uint64, c_void_p
 
 OK, INVALID, REFUSED = 0, 1, 2
@@ -59,9 +59,15 @@ class Wanted(Structure):
             "entropy", "largest", "largest_at")]
 
 
+class Preset(Structure):
+    _fields_ = [(name, c_char_p) for name in ("name", "system", "proof", "refused")] + [
+        ("sets_align", c_bool), ("align", c_int), ("empty_row", c_int), ("window", c_int), ("window_even_layers", c_bool),
+        ("gives_lse", c_bool), ("alibi_by_key", c_bool), ("one_mask", c_bool), ("empty_lse", c_float)]
+
+
 MIRRORS = {"heed_error": Error, "heed_stride": Stride, "heed_grid_stride": GridStride, "heed_mask": Mask, "heed_score": Score,
            "heed_problem": Problem, "heed_args": Args, "heed_choice": Choice,
-           "heed_wanted": Wanted}
+           "heed_wanted": Wanted, "heed_preset": Preset}
 
 
 class HeedError(Exception):
@@ -82,6 +88,9 @@ def load(path):
     heed.heed_plan_implementation.argtypes, heed.heed_plan_implementation.restype = [c_void_p], c_char_p
     heed.heed_inspect_bytes.argtypes, heed.heed_inspect_bytes.restype = [c_void_p], c_size_t
     heed.heed_inspect.argtypes = [c_void_p, POINTER(Args), POINTER(Wanted), POINTER(Error)]
+    heed.heed_preset_find.argtypes, heed.heed_preset_find.restype = [c_char_p], POINTER(Preset)
+    heed.heed_preset_window.argtypes = [POINTER(Preset), c_int64, c_int64, c_int64, POINTER(Mask), POINTER(Error)]
+    heed.heed_preset_lse.argtypes = [POINTER(Preset), POINTER(Problem), POINTER(Args), POINTER(Error)]
     heed.heed_run.argtypes = [c_void_p, POINTER(Args), POINTER(Error)]
     return heed
 
@@ -92,6 +101,27 @@ def parse(heed, text):
     if status != OK:
         raise HeedError(status, error)
     return problem
+
+
+def preset(heed, name):
+    return heed.heed_preset_find(name.encode())
+
+
+def preset_window(heed, name, left, right=0, layer=0):
+    """What a window of the preset's own system means, as a mask of a problem."""
+    mask, error = Mask(), Error()
+    status = heed.heed_preset_window(preset(heed, name), layer, left, right, byref(mask), byref(error))
+    if status != OK:
+        raise HeedError(status, error)
+    return mask
+
+
+def preset_lse(heed, name, problem, args):
+    """args.lse, filled by a run, becomes the preset's."""
+    error = Error()
+    status = heed.heed_preset_lse(preset(heed, name), byref(problem), byref(args), byref(error))
+    if status != OK:
+        raise HeedError(status, error)
 
 
 class Plan:
