@@ -34,6 +34,13 @@ static bool asks_help(int n_words, char **words) {
     return false;
 }
 
+static int unknown_option(const char *name) {
+    const char *near = text_nearest(name, (const char *const[]){"--help", "--version"}, 2);
+    fprintf(stderr, "heed: unknown option %.60s; %s%s\n", name, near != NULL ? "the nearest is " : "`heed --help` lists them",
+            near != NULL ? near : "");
+    return STATUS_USAGE;
+}
+
 static int run_verb(const verb *v, int n_words, char **words) {
     args a = {.verb = v};
     if (v->later != NULL) return args_fail(&a, STATUS_REFUSED, "%s", v->later);
@@ -57,6 +64,7 @@ static int run(int n_words, char **words) {
     words += help;
     n_words -= help;
     const verb *v = verb_find(n_words, words, &taken, &error);
+    if (v == NULL && !help && name[0] == '-') return unknown_option(name);
     if (v == NULL) {
         fprintf(stderr, "heed: %s\n", error.text);
         return STATUS_USAGE;

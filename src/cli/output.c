@@ -10,12 +10,17 @@
 
 #include "cli/status.h"
 
+bool output_is_terminal(void) {
+    const char *kind = getenv("TERM");
+    return isatty(STDOUT_FILENO) && kind != NULL && *kind != 0 && strcmp(kind, "dumb") != 0;
+}
+
 const char *output_colour(colour wanted) {
     static const char *const codes[] = {
         [COLOUR_NONE] = "\033[0m", [COLOUR_GOOD] = "\033[32m", [COLOUR_BAD] = "\033[31m", [COLOUR_STRONG] = "\033[1m",
     };
     const char *off = getenv("NO_COLOR");
-    return isatty(STDOUT_FILENO) && (off == NULL || *off == 0) ? codes[wanted] : "";
+    return output_is_terminal() && (off == NULL || *off == 0) ? codes[wanted] : "";
 }
 
 enum { WIDTH = 100 };

@@ -5,7 +5,10 @@
 #include "cli/args.h"
 #include "io/json.h"
 
-// Escape sequences when stdout is a terminal and NO_COLOR is not set, else "".
+// Is stdout a terminal that can move its cursor? Not with TERM=dumb or without TERM.
+bool output_is_terminal(void);
+
+// Escape sequences when stdout is such a terminal and NO_COLOR is not set, else "".
 typedef enum { COLOUR_NONE, COLOUR_GOOD, COLOUR_BAD, COLOUR_STRONG } colour;
 const char *output_colour(colour);
 

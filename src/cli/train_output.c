@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/train_output.h"
 
+#include "cli/output.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -14,7 +15,9 @@ static void line(void *context, const char *text) {
 }
 
 static void live(void *context, const char *text) {
-    printf("\r%s\033[K", text);    // over the old text, then clear to the end of the line
+    static bool shown;
+    if (shown || *text != 0) printf("\r%s\033[K", text);    // over the old text, then clear to the end of the line
+    shown = *text != 0;
     fflush(stdout);
 }
 
@@ -25,8 +28,7 @@ static int columns(void *context) {
 }
 
 run_output train_output_open(bool json, bool quiet) {
-    const char *terminal = getenv("TERM");
-    const bool draws = !json && isatty(STDOUT_FILENO) && terminal != NULL && strcmp(terminal, "dumb") != 0;
+    const bool draws = !json && output_is_terminal();
     return (run_output){.line = line, .live = draws ? live : NULL, .record = json ? line : NULL, .columns = columns,
                         .quiet = quiet};
 }

@@ -69,6 +69,16 @@ static void clock_text(double seconds, char *text, size_t bytes) {
     else snprintf(text, bytes, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
 }
 
+static bool fits(const char *text, int columns) { return columns <= 0 || (int64_t)strlen(text) < columns; }
+
+// Where a line's first words are wider than the terminal: "250/1000", "25%", or nothing.
+static void add_narrow(text_buffer *to, int64_t done, int64_t of, int columns) {
+    char text[64];
+    snprintf(text, sizeof text, "%lld/%lld", (long long)done, (long long)of);
+    if (!fits(text, columns)) snprintf(text, sizeof text, "%lld%%", (long long)(of > 0 ? 100.0 * (double)done / (double)of : 0));
+    if (fits(text, columns)) text_add(to, "%s", text);
+}
+
 void progress_text(const progress *p, const step_facts *f, int columns, text_buffer *to) {
     enum { FIELDS = 7 };
     char field[FIELDS][64], elapsed[32], left[32];
@@ -82,7 +92,8 @@ void progress_text(const progress *p, const step_facts *f, int columns, text_buf
     snprintf(field[4], sizeof field[4], "%s elapsed", elapsed);
     snprintf(field[5], sizeof field[5], "%s left", left);
     snprintf(field[6], sizeof field[6], "%lld MB", (long long)(memory_peak_bytes() >> 20));
-    for (int i = 0; i < FIELDS; i++) {
+    if (!fits(field[0], columns)) add_narrow(to, f->step, p->steps, columns);
+    else for (int i = 0; i < FIELDS; i++) {
         const size_t wanted = to->length + strlen(field[i]) + (i > 0 ? 2 : 0);
         if (columns > 0 && (int64_t)wanted >= columns) break;
         text_add(to, "%s%s", i > 0 ? "  " : "", field[i]);
@@ -105,11 +116,11 @@ void progress_live(progress *p, const run_output *out, const step_facts *f) {
 
 void progress_live_evaluation(progress *p, const run_output *out, int64_t done, int64_t of) {
     if (!live_due(p, out)) return;
-    char text[LINE_BYTES];
+    char text[LINE_BYTES], narrow[64] = "";
     snprintf(text, sizeof text, "evaluating, batch %lld/%lld", (long long)done, (long long)of);
     const int columns = out->columns(out->context);
-    if (columns > 0 && (int)strlen(text) >= columns) text[columns - 1] = 0;
-    out->live(out->context, text);
+    if (!fits(text, columns)) add_narrow(&(text_buffer){narrow, sizeof narrow, 0}, done, of, columns);
+    out->live(out->context, fits(text, columns) ? text : narrow);
 }
 
 void evaluation_text(const evaluation *e, text_buffer *to) {

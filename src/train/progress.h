@@ -35,7 +35,7 @@ void progress_window(progress *);          // a line was written: begin a new wi
 typedef struct { int64_t step; double epoch, loss, learning_rate, grad_norm; } step_facts;
 
 // "step 20/50  loss 9.1234  lr 5.0e-04  1530 tokens/s  0:21 elapsed  0:32 left  812 MB", as much of it as fits in `columns` - 1
-// (whole fields from the left; 0: all).
+// (whole fields from the left; 0: all). Where not even the first does: "20/50", "40%", or nothing.
 void progress_text(const progress *, const step_facts *, int columns, text_buffer *);
 // Draws the live line, a few times a second at most.
 void progress_live(progress *, const run_output *, const step_facts *);
