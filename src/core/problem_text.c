@@ -22,6 +22,7 @@ typedef struct {
     unsigned said;       // SAID_*
     unsigned sizes;      // one bit per letter of b h q k d
     int masks, scores;
+    bool claim;          // of a captured or compared call, which may have rotary embeddings
 } parser;
 
 enum {
@@ -46,6 +47,7 @@ enum {
     SAID_DOCS = 1 << 18,
     SAID_BIAS_FIRST = 1 << 19,
     SAID_BIAS_TYPE = 1 << 20,
+    SAID_ROPE = 1 << 21,
 };
 
 // ---- Single tokens: each reader gets the text after "name:" (NULL without one) -------------------------------------
@@ -178,9 +180,26 @@ static heed_status read_seed(parser *p, const char *token, const char *value) {
 // The preset was applied before every other token, so that these override it.
 static heed_status read_preset(parser *p, const char *token, const char *value) { return HEED_OK; }
 
+// rope:half,theta=10000,yarn=32
 static heed_status read_rope(parser *p, const char *token, const char *value) {
-    return error_set(p->error, HEED_REFUSED,
-                     "'%s': rotary embeddings belong to captures and comparisons, which are not built yet", token);
+    static const char allowed[] = "rope:half or rope:pairs, then ,theta=T and ,yarn=F, each once, positive";
+    rope_claim *rope = &p->line->rope;
+    if (!p->claim)
+        return error_set(p->error, HEED_REFUSED,
+                         "'%s': rotary embeddings belong to captures and comparisons; give q and k after them", token);
+    *rope = (rope_claim){.theta = 10000, .yarn = 1};
+    char text[TOKEN_MAX], *next = NULL;
+    snprintf(text, sizeof text, "%s", value == NULL ? "" : value);
+    for (char *part = strtok_r(text, ",", &next); part != NULL; part = strtok_r(NULL, ",", &next)) {
+        const bool theta = strncmp(part, "theta=", 6) == 0, yarn = strncmp(part, "yarn=", 5) == 0;
+        double *number = theta ? &rope->theta : &rope->yarn;
+        if (part == text && strcmp(part, "half") == 0) rope->layout = ROPE_HALF;
+        else if (part == text && strcmp(part, "pairs") == 0) rope->layout = ROPE_PAIRS;
+        else if (part == text || (!theta && !yarn)) return wrong(p, token, allowed);
+        else if (!text_to_double(strchr(part, '=') + 1, number) || !(*number >= 1 && *number <= 1e12))
+            return wrong(p, token, allowed);
+    }
+    return rope->layout == ROPE_NONE ? wrong(p, token, allowed) : HEED_OK;
 }
 
 // A type by its name, no later in the list than `last`.
@@ -220,7 +239,7 @@ static const struct { const char *name; unsigned said; reader read;
     {"layout", SAID_LAYOUT, read_layout},
     {"seed", SAID_SEED, read_seed},
     {"preset", SAID_PRESET, read_preset},
-    {"rope", 0, read_rope},
+    {"rope", SAID_ROPE, read_rope},
     {"kv", SAID_KV, read_kv},
     {"bias-type", SAID_BIAS_TYPE, read_bias_type},
 };
@@ -389,9 +408,9 @@ static heed_status apply_preset(problem_line *line, const char *text, heed_error
     return HEED_OK;
 }
 
-heed_status problem_line_parse(problem_line *result, const char *text, heed_error *error) {
+static heed_status read_line(problem_line *result, const char *text, bool claim, heed_error *error) {
     problem_line line = {.seed = 0};
-    parser p = {.line = &line, .error = error};
+    parser p = {.line = &line, .error = error, .claim = claim};
     if (text == NULL) return error_set(error, HEED_INVALID, "the problem text is NULL");
     if (strlen(text) > TEXT_MAX) return error_set(error, HEED_INVALID, "the problem text is longer than %d characters", TEXT_MAX);
     heed_status status = apply_preset(&line, text, error);
@@ -417,8 +436,19 @@ heed_status problem_line_parse(problem_line *result, const char *text, heed_erro
     if (line.layout_bshd) set_layout_bshd(problem);
     if ((status = problem_complete(problem, &complete, error)) != HEED_OK) return status;
     if (line.preset != NULL && (status = heed_preset_check(line.preset, problem, error)) != HEED_OK) return status;
+    if (line.rope.layout != ROPE_NONE && complete.channels % 2 != 0)
+        return error_set(error, HEED_INVALID, "rope turns pairs of channels, but d is %lld; it must be even",
+                         (long long)complete.channels);
     *result = line;
     return HEED_OK;
+}
+
+heed_status problem_line_parse(problem_line *line, const char *text, heed_error *error) {
+    return read_line(line, text, false, error);
+}
+
+heed_status problem_claim_parse(problem_line *line, const char *text, heed_error *error) {
+    return read_line(line, text, true, error);
 }
 
 heed_status heed_problem_parse(heed_problem *problem, const char *text, heed_error *error) {
@@ -527,6 +557,11 @@ size_t problem_line_print(const problem_line *line, char *text, size_t bytes) {
     if (preset_matters) text_add(&b, " preset:%s", line->preset->name);
     print_numbers_of(&b, p, preset_matters);
     if (line->layout_bshd) text_add(&b, " layout:bshd");
+    if (line->rope.layout != ROPE_NONE) {
+        text_add(&b, line->rope.layout == ROPE_HALF ? " rope:half" : " rope:pairs");
+        if (line->rope.theta != 10000) text_add(&b, ",theta="), print_number(&b, line->rope.theta);
+        if (line->rope.yarn != 1) text_add(&b, ",yarn="), print_number(&b, line->rope.yarn);
+    }
     if (p->pass == HEED_BACKWARD) text_add(&b, " grad");
     if (line->seed != 0) text_add(&b, " seed:%llu", (unsigned long long)line->seed);
     return b.length;

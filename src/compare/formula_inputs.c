@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inputs as a variant reads them: rotary embedding (Su et al. 2021, section 3.4; YaRN: Peng et al. 2023, section 3.4),
+// exchanged roles, misread layouts, a cache whose last rows or pages are wrong.
+#include "compare/formula.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+// ---- Rotary -------------------------------------------------------------------------------------------------------
+
+// Angle a position of channel pair `pair` turns by, per position. YaRN blends the frequencies of long and short waves;
+// original length 4096, alpha 1, beta 32.
+static double frequency(const variant_rope *rope, int64_t pair, int64_t channels) {
+    const double d = (double)channels, f = pow(rope->theta, 2 * (double)pair / d);
+    if (rope->yarn <= 1) return 1 / f;
+    const double pi = acos(-1), low = d / 2 * log(4096 / (32 * 2 * pi)) / log(rope->theta);
+    const double high = d / 2 * log(4096 / (2 * pi)) / log(rope->theta);
+    const double r = fmin(1, fmax(0, ((double)pair - low) / (high - low)));
+    return r / (rope->yarn * f) + (1 - r) / f;
+}
+
+static double concentration(const variant_rope *rope) {
+    return rope->yarn <= 1 ? 1 : pow(0.1 * log(rope->yarn) + 1, rope->concentration);
+}
+
+typedef struct { const formula *f; const variant_rope *rope; double concentration; int64_t turned; } turner;
+
+static void cos_sin(const turner *t, int64_t position, int64_t pair, double *cosine, double *sine) {
+    const call *c = t->f->c;
+    if (c->cos != NULL && position >= 0 && position < c->positions) {
+        *cosine = c->cos[position * (c->channels / 2) + pair];
+        *sine = c->sin[position * (c->channels / 2) + pair];
+    } else {
+        double angle = (double)position * frequency(t->rope, pair, t->turned);
+        if (t->rope->f32_angles) angle = (double)((float)position * (float)frequency(t->rope, pair, t->turned));
+        *cosine = cos(angle) * t->concentration;
+        *sine = sin(angle) * t->concentration;
+    }
+    if (t->rope->bf16_table) *cosine = formula_round(HEED_BF16, *cosine), *sine = formula_round(HEED_BF16, *sine);
+    if (t->rope->inverse) *sine = -*sine;
+}
+
+// One row, in place: pairs (a, b) -> (a cos - b sin, b cos + a sin).
+static void turn_row(const turner *t, int64_t position, double *row) {
+    const variant_rope *rope = t->rope;
+    const heed_dtype type = t->f->c->problem.dtype;
+    const int64_t half = t->turned / 2;
+    for (int64_t i = 0; i < half; i++) {
+        double *a = rope->layout == ROPE_PAIRS ? row + 2 * i : row + i, *b = rope->layout == ROPE_PAIRS ? a + 1 : a + half;
+        double cosine, sine;
+        cos_sin(t, position, i, &cosine, &sine);
+        double ac = *a * cosine, bs = *b * sine, bc = *b * cosine, as = *a * sine;
+        if (rope->round_products) {
+            ac = formula_round(type, ac), bs = formula_round(type, bs);
+            bc = formula_round(type, bc), as = formula_round(type, as);
+        }
+        *a = ac - bs;
+        *b = bc + as;
+        if (rope->round_result || rope->round_products) *a = formula_round(type, *a), *b = formula_round(type, *b);
+    }
+}
+
+static void turn(const formula *f, double *query, double *key) {
+    const call *c = f->c;
+    const variant_rope *rope = &f->v.rope;
+    if (rope->layout == ROPE_NONE) return;
+    const turner t = {f, rope, concentration(rope), rope->partial ? c->channels / 4 * 2 : c->channels};
+    for (int64_t b = 0; b < c->batch; b++) {
+        const int64_t offset = (rope->no_offset ? 0 : call_sequence_of(c, b).offset) + rope->q_shift;
+        for (int64_t row = 0; row < c->heads * c->queries; row++)
+            turn_row(&t, row % c->queries + offset, query + (b * c->heads * c->queries + row) * c->channels);
+        for (int64_t row = 0; row < c->kv_heads * c->keys && !rope->q_only; row++)
+            turn_row(&t, row % c->keys, key + (b * c->kv_heads * c->keys + row) * c->channels);
+    }
+}
+
+// ---- Layouts and caches -------------------------------------------------------------------------------------------
+
+// Memory in (batch, token, head, channel) read as (batch, head, token, channel): what the reader takes for its rows.
+static void misread(const double *from, double *to, int64_t batch, int64_t heads, int64_t tokens, int64_t channels) {
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t place = 0; place < heads * tokens; place++) {
+            const int64_t head = place % heads, token = place / heads;    // what really lies there
+            memcpy(to + (b * heads * tokens + place) * channels, from + ((b * heads + head) * tokens + token) * channels,
+                   (size_t)channels * sizeof *to);
+        }
+}
+
+// The rows of one head as (channels, tokens), read as (tokens, channels).
+static void misread_transposed(const double *from, double *to, int64_t heads, int64_t tokens, int64_t channels) {
+    for (int64_t h = 0; h < heads; h++, from += tokens * channels, to += tokens * channels)
+        for (int64_t place = 0; place < tokens * channels; place++)
+            to[place] = from[place % tokens * channels + place / tokens];
+}
+
+static void spoil_cache(const formula *f, double *rows, int64_t channels) {
+    const call *c = f->c;
+    const int64_t page = c->problem.page_size > 0 ? c->problem.page_size : 16;
+    for (int64_t b = 0; b < c->batch; b++) {
+        const int64_t n = call_sequence_of(c, b).end_valid;
+        for (int64_t g = 0; g < c->kv_heads && n > 0; g++) {
+            double *head = rows + (b * c->kv_heads + g) * c->keys * channels;
+            if (f->v.cache == CACHE_STALE_LAST) memset(head + (n - 1) * channels, 0, (size_t)channels * sizeof *head);
+            for (int64_t i = 0; f->v.cache == CACHE_PAGE_ORDER && i < page * channels && 2 * page <= n; i++) {
+                const double held = head[i];    // the first two pages change places
+                head[i] = head[page * channels + i];
+                head[page * channels + i] = held;
+            }
+        }
+    }
+}
+
+static void transpose_keys(const formula *f, const double *rows, int64_t tokens) {
+    const call *c = f->c;
+    for (int64_t head = 0; head < c->batch * f->key_heads; head++)
+        for (int64_t j = 0; j < tokens; j++)
+            for (int64_t t = 0; t < c->channels; t++)
+                f->key_t[(head * c->channels + t) * c->keys + j] = rows[(head * tokens + j) * c->channels + t];
+}
+
+// ---- All together -------------------------------------------------------------------------------------------------
+
+typedef struct { double *query, *key, *value, *key_t; } arrays;
+
+static void fill(formula *f, const arrays *to) {
+    const call *c = f->c;
+    const int64_t B = c->batch, H = c->heads, G = c->kv_heads, Q = c->queries, K = c->keys, D = c->channels, Dv = c->value_channels;
+    const bool swapped = f->v.roles == ROLES_KV_SWAPPED;
+    if (f->v.layout == LAYOUT_STRIDES_IGNORED) {
+        misread(c->q, to->query, B, H, Q, D);
+        misread(c->k, to->key, B, G, K, D);
+        misread(c->v, to->value, B, G, K, Dv);
+    } else {
+        memcpy(to->query, c->q, (size_t)(B * H * Q * D) * sizeof(double));
+        memcpy(to->key, swapped ? c->v : c->k, (size_t)(B * G * K * D) * sizeof(double));
+        if (f->v.layout == LAYOUT_V_TRANSPOSED) misread_transposed(c->v, to->value, B * G, K, Dv);
+        else memcpy(to->value, swapped ? c->k : c->v, (size_t)(B * G * K * Dv) * sizeof(double));
+    }
+    turn(f, to->query, to->key);
+    spoil_cache(f, to->key, D);
+    spoil_cache(f, to->value, Dv);
+    f->query = f->v.roles == ROLES_QK_SWAPPED ? to->key : to->query;
+    f->value = to->value;
+    f->key_t = to->key_t;
+    if (f->v.roles == ROLES_QK_SWAPPED) transpose_keys(f, to->query, Q);
+    else transpose_keys(f, to->key, K);
+}
+
+heed_status formula_begin(formula *f, const call *c, const variant *v, heed_error *error) {
+    *f = (formula){.c = c, .v = *v, .key_heads = v->roles == ROLES_QK_SWAPPED ? c->heads : c->kv_heads};
+    const size_t S = sizeof(double);
+    const size_t n[] = {size_mul((size_t)(c->batch * c->heads * c->queries * c->channels), S),
+                        size_mul((size_t)(c->batch * c->kv_heads * c->keys * c->channels), S),
+                        size_mul((size_t)(c->batch * c->kv_heads * c->keys * c->value_channels), S),
+                        size_mul((size_t)(c->batch * f->key_heads * c->keys * c->channels), S)};
+    size_t bytes = 0;
+    for (int i = 0; i < 4; i++) bytes = size_add(bytes, size_align(n[i] > 0 ? n[i] : 1));
+    char *at = f->memory = memory_take(bytes);
+    if (at == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a formula of %zu bytes", bytes);
+    double *part[4];
+    for (int i = 0; i < 4; i++) part[i] = (double *)at, at += size_align(n[i] > 0 ? n[i] : 1);
+    fill(f, &(arrays){part[0], part[1], part[2], part[3]});
+    return HEED_OK;
+}
+
+void formula_end(formula *f) {
+    memory_free(f->memory);
+    f->memory = NULL;
+}

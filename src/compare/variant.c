@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compare/variant.h"
+
+#include <string.h>
+
+variant variant_of(const call *c) {
+    const heed_problem *p = &c->problem;
+    variant v = {.prefix = -1, .left = -1, .right = -1, .empty = p->empty_row, .scale = p->scale, .sink_factor = 1,
+                 .bias_factor = 1};
+    for (int i = 0; i < HEED_EDITS && p->mask[i].kind != NULL; i++) {
+        const heed_mask *mask = &p->mask[i];
+        if (strcmp(mask->kind->name, "causal") == 0) v.causal = true;
+        if (strcmp(mask->kind->name, "prefix") == 0) v.prefix = mask->i[0];
+        if (strcmp(mask->kind->name, "window") == 0) v.left = mask->i[0], v.right = mask->i[1];
+    }
+    v.rope = (variant_rope){.layout = c->line.rope.layout, .theta = c->line.rope.theta, .yarn = c->line.rope.yarn,
+                            .concentration = 1};
+    return v;
+}
