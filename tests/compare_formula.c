@@ -75,7 +75,7 @@ static void one(const char *text) {
     ref_compute(p, &d.args, &right, scratch);
     CHECK(call_of_drawn(&c, &d, &error) == HEED_OK, "%s: %s", text, error.text);
     const variant v = variant_of(&c);
-    CHECK(formula_begin(&f, &c, &v, &error) == HEED_OK, "%s: %s", text, error.text);
+    CHECK(formula_begin(&f, &c, &v, NULL, &error) == HEED_OK, "%s: %s", text, error.text);
     void *memory = memory_take(formula_row_bytes(&c));
     formula_row r = formula_row_at(&c, memory);
     double *out = mine.out, *lse = mine.lse;

@@ -17,7 +17,9 @@ typedef struct {
     void *memory;
 } formula;
 
-heed_status formula_begin(formula *, const call *, const variant *, heed_error *);
+// base: a formula of the same call whose inputs may be used where the variants read them alike; it must outlive this one.
+// NULL: none.
+heed_status formula_begin(formula *, const call *, const variant *, const formula *base, heed_error *);
 void formula_end(formula *);    // also after a failure
 
 // One row of one head; arrays are by key.

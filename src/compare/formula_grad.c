@@ -66,7 +66,8 @@ static void pair(const pass *s, int64_t j, const double *dout) {
     const double ds = p * (drop * dw - (f->v.grad == GRAD_DELTA_MISSING ? 0 : s->delta));
     const double scaled = s->r.raw[j] * f->v.scale + (bias_first ? term_at(s, j) : 0);
     const double slope = f->v.cap == CAP_BEFORE_SCALE ? cap_slope(f, s->r.raw[j]) : cap_slope(f, scaled);
-    const double factor = f->v.grad == GRAD_SCALE_MISSING ? 1 : f->v.grad == GRAD_SCALE_TWICE ? f->v.scale * f->v.scale : f->v.scale;
+    const double twice = f->v.grad == GRAD_SCALE_TWICE ? f->v.scale : 1;
+    const double factor = f->v.grad == GRAD_SCALE_MISSING ? 1 : f->v.scale * twice;
     const double draw = factor * slope * ds, dterm = bias_first ? slope * ds : ds;
     const int64_t query = ((s->r.batch * c->heads + s->r.head) * c->queries + s->r.row) * D;
     for (int64_t t = 0; t < D; t++) {

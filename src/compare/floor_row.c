@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compare/floor_row.h"
+
+#include "base/dtype.h"
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double f32_unit = 0x1p-24;
+
+// The relative spacing of a storage type just above 1; f32 weights are not rounded again.
+static double storage_unit(heed_dtype type) { return type == HEED_BF16 ? 0x1p-7 : type == HEED_F16 ? 0x1p-10 : 0; }
+
+// 0.21 of the spacing is the rms of a rounding whose argument lies evenly in the logarithm; k: f32 sums of some dozens of
+// products stay within it (floor_simulate, tests/compare_floor.c).
+floor_factors floor_factors_of(const call *c) { return (floor_factors){.c = 0.21 * storage_unit(c->problem.dtype), .k = 1}; }
+
+double floor_ulp(heed_dtype type, double x) {
+    const int digits = type == HEED_BF16 ? 7 : type == HEED_F16 ? 10 : 23;
+    const double least = type == HEED_F16 ? 0x1p-24 : 0x1p-149;
+    return x == 0 || !isfinite(x) ? least : fmax(least, ldexp(1, ilogb(x) - digits));
+}
+
+static double norm(const double *x, int64_t n, int64_t step) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += x[i * step] * x[i * step];
+    return sqrt(sum);
+}
+
+static const double *query_of(const formula *f, const formula_row *r) {
+    const call *c = f->c;
+    const bool swapped = f->v.roles == ROLES_QK_SWAPPED;
+    const int64_t heads = swapped ? c->kv_heads : c->heads, head = swapped ? r->kv_head : r->head;
+    return f->query + ((r->batch * heads + head) * c->queries + r->row) * c->channels;
+}
+
+static const double *keys_of(const formula *f, const formula_row *r) {
+    const int64_t head = f->v.roles == ROLES_QK_SWAPPED ? r->head : r->kv_head;
+    return f->key_t + (r->batch * f->key_heads + head) * f->c->channels * f->c->keys;
+}
+
+// 1 + X^2 + E[x^2]: what the error of a score is in proportion to.
+static double score_spread(const formula *f, const formula_row *r) {
+    const call *c = f->c;
+    double longest = 0, mean = 0, whole = 0;
+    for (int64_t j = r->first; j < r->end; j++) {
+        if (!r->shown[j]) continue;
+        longest = fmax(longest, norm(keys_of(f, r) + j, c->channels, c->keys));
+        mean += fabs(r->w[j]) * r->x[j] * r->x[j];
+        whole += fabs(r->w[j]);
+    }
+    const double x = fabs(f->v.scale) * norm(query_of(f, r), c->channels, 1) * longest;
+    return 1 + x * x + (whole > 0 ? mean / whole : 0);
+}
+
+// An empty row is exact, or a mean of n values.
+static void floor_of_empty(const formula *f, const formula_row *r, double *var, double *var_lse) {
+    const double n = (double)int64_max(1, r->at.n_key);
+    for (int64_t t = 0; t < f->c->value_channels; t++) {
+        const double ulp = floor_ulp(f->c->problem.dtype, r->out[t]), sum = f32_unit * (fabs(r->out[t]) + 1) * (1 + n / 100);
+        var[t] = r->out[t] == 0 ? 0 : ulp * ulp / 12 + sum * sum;
+    }
+    *var_lse = 0;
+}
+
+void floor_row(const formula *f, const formula_row *r, const floor_factors *by, double *var, double *var_lse) {
+    const call *c = f->c;
+    const int64_t Dv = c->value_channels;
+    if (r->empty) {
+        floor_of_empty(f, r, var, var_lse);
+        return;
+    }
+    const double *value = f->value + (r->batch * c->kv_heads + r->kv_head) * c->keys * Dv;
+    const double spread = score_spread(f, r), u2 = f32_unit * f32_unit, sums = 1 + (double)c->keys / 100;
+    const double of_p = by->c * by->c + u2 * by->k * by->k * spread;
+    double squares = 0;
+    double *absolute = r->spare;
+    memset(var, 0, (size_t)Dv * sizeof *var);
+    memset(absolute, 0, (size_t)Dv * sizeof *absolute);
+    for (int64_t j = r->first; j < r->end; j++) {
+        if (!r->shown[j]) continue;
+        const double p = r->w[j], p2 = p * p, *v = value + j * Dv;
+        squares += p2;
+        for (int64_t t = 0; t < Dv; t++) {
+            var[t] += p2 * v[t] * v[t];
+            absolute[t] += fabs(p * v[t]);
+        }
+    }
+    for (int64_t t = 0; t < Dv; t++) {
+        const double ulp = floor_ulp(c->problem.dtype, r->out[t]);
+        var[t] = ulp * ulp / 12 + of_p * var[t] + u2 * sums * absolute[t] * absolute[t];
+    }
+    *var_lse = u2 * (r->lse * r->lse + by->k * by->k * spread * squares + sums) + by->c * by->c * squares;
+}
+
+// ---- Simulations --------------------------------------------------------------------------------------------------
+
+size_t floor_scratch_floats(const call *c) { return (size_t)(c->keys + c->value_channels); }
+
+static float rounded(heed_dtype type, float x) { return (float)formula_round(type, (double)x); }
+
+// One tile of keys into the running state; the order of its sums is that of the keys, or the reverse.
+typedef struct { float m, z; bool back, round; } running;
+
+static void take_tile(const formula *f, const formula_row *r, int64_t first, int64_t end, const float *x, running *s, float *o) {
+    const call *c = f->c;
+    const int64_t Dv = c->value_channels;
+    const double *value = f->value + (r->batch * c->kv_heads + r->kv_head) * c->keys * Dv;
+    float m = s->m;
+    for (int64_t j = first; j < end; j++) m = r->shown[j] && x[j] > m ? x[j] : m;
+    const float shrink = s->m == -INFINITY ? 0 : expf(s->m - m);
+    if (m == -INFINITY) return;
+    s->z *= shrink;
+    for (int64_t t = 0; t < Dv; t++) o[t] *= shrink;
+    for (int64_t i = 0; i < end - first; i++) {
+        const int64_t j = s->back ? end - 1 - i : first + i;
+        if (!r->shown[j]) continue;
+        float p = expf(x[j] - m);
+        s->z += p;
+        if (s->round) p = rounded(c->problem.dtype, p);
+        for (int64_t t = 0; t < Dv; t++) o[t] += p * (float)value[j * Dv + t];
+    }
+    s->m = m;
+}
+
+static void scores(const formula *f, const formula_row *r, bool back, float *x) {
+    const call *c = f->c;
+    const double *q = query_of(f, r), *k = keys_of(f, r);
+    for (int64_t j = r->first; j < r->end; j++) {
+        if (!r->shown[j]) continue;
+        float sum = 0;
+        for (int64_t i = 0; i < c->channels; i++) {
+            const int64_t t = back ? c->channels - 1 - i : i;
+            sum += (float)q[t] * (float)k[t * c->keys + j];
+        }
+        x[j] = (float)(r->x[j] + ((double)((float)f->v.scale * sum) - f->v.scale * r->raw[j]));    // the edits add no more
+    }
+}
+
+void floor_simulate(const formula *f, const formula_row *r, int way, float *scratch, double *out, double *lse) {
+    const call *c = f->c;
+    const int64_t Dv = c->value_channels, tile = way == 1 ? 64 : int64_max(1, c->keys);
+    float *x = scratch, *o = scratch + c->keys;
+    const double sink = f->v.sink == SINK_CLAIMED ? formula_sink(f, r->head) : (double)-INFINITY;
+    running s = {.m = -INFINITY, .back = way == 1, .round = way == 1};
+    memset(o, 0, (size_t)Dv * sizeof *o);
+    scores(f, r, s.back, x);
+    const int64_t first = r->first / tile * tile, tiles = int64_ceil_div(r->end - first, tile);
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t at = first + (s.back ? tiles - 1 - i : i) * tile;
+        take_tile(f, r, int64_max(at, r->first), int64_min(at + tile, r->end), x, &s, o);
+    }
+    if (sink != -INFINITY) s.z += expf((float)sink - s.m);
+    for (int64_t t = 0; t < Dv; t++) o[t] /= s.z;
+    if (way == 2) {    // once more with weights that are normalised, rounded, and then multiplied
+        const double *value = f->value + (r->batch * c->kv_heads + r->kv_head) * c->keys * Dv;
+        memset(o, 0, (size_t)Dv * sizeof *o);
+        for (int64_t j = r->first; j < r->end; j++) {
+            const float p = r->shown[j] ? rounded(c->problem.dtype, expf(x[j] - s.m) / s.z) : 0;
+            for (int64_t t = 0; r->shown[j] && t < Dv; t++) o[t] += p * (float)value[j * Dv + t];
+        }
+    }
+    for (int64_t t = 0; t < Dv; t++) out[t] = formula_round(c->problem.dtype, (double)o[t]);
+    *lse = (double)(s.m + logf(s.z));
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compare/predict.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- Which rows ---------------------------------------------------------------------------------------------------
+
+heed_status row_list_all(row_list *list, const call *c, heed_error *error) {
+    *list = (row_list){.n = c->batch * c->heads * c->queries};
+    list->at = malloc(size_mul((size_t)int64_max(list->n, 1), sizeof *list->at));
+    if (list->at == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a list of %lld rows", (long long)list->n);
+    for (int64_t i = 0; i < list->n; i++)
+        list->at[i] = (row_place){i / c->queries / c->heads, i / c->queries % c->heads, i % c->queries};
+    return HEED_OK;
+}
+
+// Marks rows worth looking at: ends, both sides of multiples of a few tile sizes and of the window, then every n-th.
+static void mark_rows(const call *c, uint8_t *marked, int64_t most) {
+    const int64_t Q = c->queries, left = variant_of(c).left;
+    const int64_t edges[] = {16, 32, 64, 128, 256, left + 1};
+    int64_t n = 0;
+    const int64_t always[] = {0, Q - 1, 1, Q - 2, Q / 2};
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        if (always[i] >= 0 && always[i] < Q && n < most) n += !marked[always[i]], marked[always[i]] = 1;
+    for (size_t e = 0; e < sizeof edges / sizeof *edges; e++)
+        for (int64_t side = -1; side <= 0; side++) {
+            const int64_t row = edges[e] > 1 ? edges[e] + side : 0;
+            if (row >= 0 && row < Q && n < most / 2) n += !marked[row], marked[row] = 1;
+        }
+    for (int64_t step = 0, wanted = most - n; step < wanted && n < most; step++) {
+        const int64_t row = (2 * step + 1) * Q / (2 * wanted);
+        n += !marked[row], marked[row] = 1;
+    }
+}
+
+heed_status row_list_sample(row_list *list, const call *c, int64_t most, heed_error *error) {
+    enum { HEADS = 4 };
+    const int64_t heads = int64_min(c->heads, HEADS);
+    uint8_t *marked = calloc((size_t)int64_max(c->queries, 1), 1);
+    const int64_t rows = int64_max(1, c->batch * heads * int64_min(most, c->queries));
+    *list = (row_list){.at = malloc(size_mul((size_t)rows, sizeof *list->at))};
+    if (marked == NULL || list->at == NULL) {
+        free(marked);
+        return error_set(error, HEED_NO_MEMORY, "no memory for a list of rows");
+    }
+    if (c->queries > 0) mark_rows(c, marked, int64_min(most, c->queries));
+    for (int64_t b = 0; b < c->batch; b++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t row = 0; row < c->queries; row++)
+                if (marked[row]) list->at[list->n++] = (row_place){b, heads == 1 ? 0 : h * (c->heads - 1) / (heads - 1), row};
+    free(marked);
+    return HEED_OK;
+}
+
+// ---- Predictions --------------------------------------------------------------------------------------------------
+
+// Which row's result lies where the call says this row's does: another one where out is misread.
+static row_place source_of(const formula *f, row_place at) {
+    const call *c = f->c;
+    if (f->v.layout == LAYOUT_OUT_SEQ_HEAD) {
+        const int64_t place = at.head * c->queries + at.row;
+        return (row_place){at.batch, place % c->heads, place / c->heads};
+    }
+    if (f->v.layout == LAYOUT_OUT_BATCH_HEAD) {
+        const int64_t place = at.batch * c->heads + at.head;
+        return (row_place){place % c->batch, place / c->batch, at.row};
+    }
+    return at;
+}
+
+enum { ROWS_AN_ITEM = 16, SIMULATE_NONE = -1 };
+
+typedef struct {
+    const formula *f;
+    const row_list *rows;
+    const prediction *to;
+    floor_factors factors;
+    char *scratch;
+    size_t worker_bytes;
+    int way;    // SIMULATE_NONE, or which simulation to write over out and lse
+} prediction_job;
+
+static void predict_rows(void *context, int64_t item, int worker) {
+    const prediction_job *job = context;
+    const call *c = job->f->c;
+    char *memory = job->scratch + (size_t)worker * job->worker_bytes;
+    formula_row r = formula_row_at(c, memory);
+    const int64_t Dv = c->value_channels;
+    for (int64_t i = item * ROWS_AN_ITEM; i < int64_min((item + 1) * ROWS_AN_ITEM, job->rows->n); i++) {
+        const row_place at = source_of(job->f, job->rows->at[i]);
+        formula_row_compute(job->f, at.batch, at.head, at.row, &r);
+        floor_row(job->f, &r, &job->factors, job->to->var + i * Dv, &job->to->var_lse[i]);
+        memcpy(job->to->out + i * Dv, r.out, (size_t)Dv * sizeof(double));
+        job->to->lse[i] = r.lse;
+        if (job->way == SIMULATE_NONE || r.empty) continue;
+        floor_simulate(job->f, &r, job->way, (float *)(memory + formula_row_bytes(c)), job->to->out + i * Dv, &job->to->lse[i]);
+    }
+}
+
+static heed_status predict(prediction *p, const predictor *by, const variant *v, const row_list *rows, int way, heed_error *error) {
+    const call *c = by->c;
+    const size_t wide = size_align(size_mul((size_t)int64_max(1, rows->n * c->value_channels), sizeof(double)));
+    const size_t narrow = size_align((size_t)int64_max(1, rows->n) * sizeof(double));
+    const size_t worker = size_add(formula_row_bytes(c), size_align(floor_scratch_floats(c) * sizeof(float)));
+    *p = (prediction){.memory = memory_take(2 * wide + 2 * narrow)};
+    char *at = p->memory, *scratch = memory_take(size_mul((size_t)by->team.workers, worker));
+    formula f = {.memory = NULL};
+    heed_status status = at == NULL || scratch == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for predictions") : HEED_OK;
+    if (status == HEED_OK) status = formula_begin(&f, c, v, &by->claim, error);
+    if (status == HEED_OK) {
+        p->out = (double *)at, p->var = (double *)(at + wide);
+        p->lse = (double *)(at + 2 * wide), p->var_lse = (double *)(at + 2 * wide + narrow);
+        prediction_job job = {&f, rows, p, floor_factors_of(c), scratch, worker, way};
+        threads_for(&by->team, int64_ceil_div(rows->n, ROWS_AN_ITEM), predict_rows, &job);
+    }
+    formula_end(&f);
+    memory_free(scratch);
+    if (status != HEED_OK) prediction_free(p);
+    return status;
+}
+
+heed_status prediction_make(prediction *p, const predictor *by, const variant *v, const row_list *rows, heed_error *error) {
+    return predict(p, by, v, rows, SIMULATE_NONE, error);
+}
+
+heed_status predictor_begin(predictor *by, const call *c, int n_threads, heed_error *error) {
+    *by = (predictor){.c = c, .team = {.workers = n_threads > 0 ? n_threads : threads_available()}};
+    const variant claimed = variant_of(c);
+    return formula_begin(&by->claim, c, &claimed, NULL, error);
+}
+
+void predictor_end(predictor *by) { formula_end(&by->claim); }
+
+void prediction_free(prediction *p) {
+    memory_free(p->memory);
+    *p = (prediction){0};
+}
+
+// ---- Residuals ----------------------------------------------------------------------------------------------------
+
+// z^2 of one number; infinite where one is finite and the other is not. Equal infinities and two NaN agree.
+static double squared(double seen, double right, double var, double ulp) {
+    if (!isfinite(seen) || !isfinite(right)) return (isnan(seen) && isnan(right)) || seen == right ? 0 : INFINITY;
+    const double d = seen - right;
+    return d * d / fmax(var, ulp * ulp / 12);
+}
+
+static int64_t place_of(const call *c, row_place at) { return (at.batch * c->heads + at.head) * c->queries + at.row; }
+
+residual residual_of(const call *c, const prediction *p, const observed *seen, const row_list *rows) {
+    residual r = {.rows = rows->n};
+    double sum = 0, sum_lse = 0;
+    for (int64_t i = 0; i < rows->n; i++) {
+        const int64_t place = place_of(c, rows->at[i]), Dv = c->value_channels;
+        double row = 0, row_lse = 0;
+        for (int64_t t = 0; seen->out != NULL && t < Dv; t++) {
+            const double right = p->out[i * Dv + t];
+            const double z2 = squared(seen->out[place * Dv + t], right, p->var[i * Dv + t], floor_ulp(c->problem.dtype, right));
+            row += z2 / (double)Dv;
+            if (isfinite(z2)) r.peak = fmax(r.peak, sqrt(z2));
+        }
+        if (seen->lse != NULL) row_lse = squared(seen->lse[place], p->lse[i], p->var_lse[i], floor_ulp(HEED_F32, p->lse[i]));
+        if (isfinite(row_lse)) r.peak_lse = fmax(r.peak_lse, sqrt(row_lse));
+        if (isinf(row) || isinf(row_lse)) {
+            r.apart++;
+            continue;
+        }
+        sum += row;
+        sum_lse += row_lse;
+    }
+    r.rms = rows->n > 0 ? sqrt(sum / (double)rows->n) : 0;
+    r.rms_lse = rows->n > 0 ? sqrt(sum_lse / (double)rows->n) : 0;
+    r.sum = sum + sum_lse;
+    return r;
+}
+
+heed_status residual_of_correct(residual *most, const predictor *by, const variant *v, const row_list *rows, heed_error *error) {
+    prediction right, run;
+    *most = (residual){.rms = 1, .peak = 1, .rms_lse = 1, .peak_lse = 1, .rows = rows->n};
+    heed_status status = prediction_make(&right, by, v, rows, error);
+    row_list dense = {.at = malloc(size_mul((size_t)int64_max(1, rows->n), sizeof *dense.at)), .n = rows->n};
+    call flat = *by->c;    // the simulated rows lie one after another: as rows of one head
+    flat.batch = flat.heads = 1, flat.queries = rows->n;
+    if (status == HEED_OK && dense.at == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a list of rows");
+    for (int64_t i = 0; status == HEED_OK && i < rows->n; i++) dense.at[i] = (row_place){0, 0, i};
+    for (int way = 0; status == HEED_OK && way < FLOOR_WAYS; way++) {
+        status = predict(&run, by, v, rows, way, error);
+        if (status != HEED_OK) break;
+        const residual r = residual_of(&flat, &right, &(observed){run.out, run.lse}, &dense);
+        most->rms = fmax(most->rms, r.rms);
+        most->peak = fmax(most->peak, r.peak);
+        most->rms_lse = fmax(most->rms_lse, r.rms_lse);
+        most->peak_lse = fmax(most->peak_lse, r.peak_lse);
+        prediction_free(&run);
+    }
+    free(dense.at);
+    prediction_free(&right);
+    return status;
+}
+
+bool residual_inside(const residual *r, const residual *own) {
+    const double slack = 3 / sqrt(2 * (double)int64_max(1, r->rows));
+    // The largest of more rows is larger: as the square root of the logarithm of their number, for normal errors.
+    const double longer = sqrt(fmax(1, log(2 + (double)r->rows) / log(2 + (double)own->rows)));
+    return r->apart == 0 && r->rms <= 1.2 * own->rms + slack && r->peak <= (1.5 * own->peak + 1) * longer &&
+           r->rms_lse <= 1.2 * own->rms_lse + slack && r->peak_lse <= (1.5 * own->peak_lse + 1) * longer;
+}
+
+// ---- The matched filter -------------------------------------------------------------------------------------------
+
+// One row's part: sum of d * delta / var and of delta^2 / var, d what was observed beyond the claim.
+typedef struct { double along, size; } projection;
+
+static void project(projection *p, double seen, double claim, double other, double var, double ulp, int64_t *apart) {
+    if (!isfinite(claim) || !isfinite(other)) {
+        *apart += !(isnan(claim) && isnan(other)) && claim != other;
+        return;
+    }
+    const double delta = other - claim, by = fmax(var, ulp * ulp / 12);
+    p->size += delta * delta / by;
+    if (isfinite(seen)) p->along += (seen - claim) * delta / by;
+}
+
+static projection project_row(const call *c, const prediction *claim, const prediction *other, const observed *seen,
+                              row_place at, int64_t i, int64_t *apart) {
+    const int64_t Dv = c->value_channels, place = place_of(c, at);
+    projection p = {0};
+    int64_t parts = 0;
+    for (int64_t t = 0; seen->out != NULL && t < Dv; t++) {
+        const double right = claim->out[i * Dv + t];
+        project(&p, seen->out[place * Dv + t], right, other->out[i * Dv + t], claim->var[i * Dv + t],
+                floor_ulp(c->problem.dtype, right), &parts);
+    }
+    if (seen->lse != NULL)
+        project(&p, seen->lse[place], claim->lse[i], other->lse[i], claim->var_lse[i], floor_ulp(HEED_F32, claim->lse[i]), &parts);
+    *apart += parts > 0;
+    return p;
+}
+
+match match_of(const call *c, const prediction *claim, const prediction *other, const observed *seen, const row_list *rows) {
+    match m = {0};
+    projection whole = {0};
+    for (int64_t i = 0; i < rows->n; i++) {
+        const projection p = project_row(c, claim, other, seen, rows->at[i], i, &m.apart);
+        whole.along += p.along;
+        whole.size += p.size;
+    }
+    m.signal = sqrt(whole.size);
+    if (whole.size == 0) return m;
+    m.coefficient = whole.along / whole.size;
+    double scatter = 0;
+    int64_t ignored = 0;
+    for (int64_t i = 0; i < rows->n; i++) {
+        const projection p = project_row(c, claim, other, seen, rows->at[i], i, &ignored);
+        const double rest = p.along - m.coefficient * p.size;
+        scatter += rest * rest;
+    }
+    m.surprise = scatter > 0 ? whole.along / sqrt(scatter) : INFINITY;
+    return m;
+}
+
+bool match_is_whole(const match *m) { return fabs(m->coefficient - 1) <= 0.35 && m->signal >= 8 && m->surprise >= 6; }

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which formula was computed? Whether the claim's own explains what was observed; if not, or if something small and
+// systematic is left, which hypotheses do: singles, then pairs, and all that explain equally well.
+#pragma once
+
+#include "compare/hypothesis.h"
+#include "compare/predict.h"
+
+enum { EXPLANATION_IDS = 2, EXPLANATIONS_MOST = 16, NEAREST = 3, HYPOTHESES_MOST = 128 };
+
+typedef struct {
+    const hypothesis *of[EXPLANATION_IDS];    // NULL past the last
+    double parameter[EXPLANATION_IDS];        // 0: it has none
+    double residual, floor;      // rms z of out under it; what a correct computation of it reaches
+    double fraction_fixed;       // of the sum of z^2 that the claim leaves (1 where rows of NaN are explained)
+    bool small;                  // the claim is inside its floor, and yet this is in what was observed
+} explanation;
+
+typedef struct {
+    residual claim, correct;     // of the claim's formula, over all rows
+    bool inside;                 // rounding explains it
+    explanation explained[EXPLANATIONS_MOST];
+    int n_explained;
+    explanation nearest[NEAREST];    // when nothing explains
+    int n_nearest;
+    const hypothesis *undecidable[HYPOTHESES_MOST];    // what these inputs cannot show
+    int n_undecidable;
+    const hypothesis *note[HYPOTHESES_MOST];           // precision.* that would stay inside the floor
+    int n_notes;
+} findings;
+
+heed_status search_formulas(findings *, const call *, const observed *, int n_threads, heed_error *);
