@@ -19,7 +19,7 @@
 // A sink takes its share of the weights, which then sum to less than 1; it is no key and no part of u, so that exp(entropy)
 // says how many keys a row attends to. Dropout is no part of entropy either. A row that sees no key has the weights that its
 // rule implies (heed_problem.empty_row): 0; NaN; 1 / n over the n keys of the mean. Its entropy is 0; NaN; ln n. With a sink
-// both are 0. Under HEED_EMPTY_NAN a row whose lse is NaN is NaN at all of its keys.
+// both are 0. Dropout leaves such a row alone. Under HEED_EMPTY_NAN a row whose lse is NaN is NaN at all of its keys.
 // Keys that a sequence does not have (key_count) score -infinity and weigh 0. A hidden key that holds NaN shows in its own
 // raw and edited scores and nowhere else.
 

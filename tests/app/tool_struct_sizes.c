@@ -16,6 +16,10 @@ int main(void) {
     size("heed_grid_stride", sizeof(heed_grid_stride));
     size("heed_mask", sizeof(heed_mask));
     size("heed_score", sizeof(heed_score));
+    size("heed_pos", sizeof(heed_pos));
+    size("heed_mask_kind", sizeof(heed_mask_kind));
+    size("heed_mask_kind.axes", offsetof(heed_mask_kind, axes));
+    size("heed_score_kind", sizeof(heed_score_kind));
     size("heed_problem", sizeof(heed_problem));
     size("heed_args", sizeof(heed_args));
     size("heed_choice", sizeof(heed_choice));

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mirrors of include/heed/heed.h for ctypes; test_attention_torch.py checks sizes and offsets against the compiler's."""
 import ctypes
-from ctypes import POINTER, Structure, byref, c_bool, c_char, c_char_p, c_double, c_float, c_int, c_int64
+from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_bool, c_char, c_char_p, c_double, c_float, c_int, c_int64
 from ctypes import c_size_t, c_uint, c_uint64, c_void_p
 
 OK, INVALID, REFUSED = 0, 1, 2
@@ -30,6 +30,22 @@ class Mask(Structure):
 
 class Score(Structure):
     _fields_ = [("kind", c_void_p), ("f", c_double * 2), ("data", c_void_p)]
+
+
+class Pos(Structure):
+    _fields_ = [(name, c_int64) for name in ("batch", "head", "row", "position", "key")]
+
+
+VISIBLE = CFUNCTYPE(c_bool, POINTER(Mask), Pos)
+SCORE_OF = CFUNCTYPE(c_double, POINTER(Score), Pos, c_double)    # value and slope
+
+
+class MaskKind(Structure):
+    _fields_ = [("name", c_char_p), ("visible", VISIBLE), ("classify", c_void_p), ("keys_of_row", c_void_p), ("axes", c_uint)]
+
+
+class ScoreKind(Structure):
+    _fields_ = [("name", c_char_p), ("value", SCORE_OF), ("slope", SCORE_OF), ("tile", c_void_p)]
 
 
 class Problem(Structure):
@@ -66,6 +82,7 @@ class Preset(Structure):
 
 
 MIRRORS = {"heed_error": Error, "heed_stride": Stride, "heed_grid_stride": GridStride, "heed_mask": Mask, "heed_score": Score,
+           "heed_pos": Pos, "heed_mask_kind": MaskKind, "heed_score_kind": ScoreKind,
            "heed_problem": Problem, "heed_args": Args, "heed_choice": Choice,
            "heed_wanted": Wanted, "heed_preset": Preset}
 
