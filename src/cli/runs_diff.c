@@ -18,7 +18,7 @@ static const option options[] = {
 
 // ---- a table of facts, a column for each run ----
 
-enum { WIDTH = 100, CELL_LEAST = 16, NAME_LEAST = 20 };
+enum { WIDTH = 100, CELL_LEAST = 16, NAME_LEAST = 20, NAME_MOST = 48 };
 
 // A value as people read it; free it. Control bytes are shown, never sent to the terminal.
 static char *cell_text(const json_t *value, const char *remark) {
@@ -69,8 +69,10 @@ static void measure(layout *l, const json_t *rows) {
     size_t i, run;
     json_t *row, *value;
     json_array_foreach(rows, i, row) {
-        const int name = characters(json_string_value(json_object_get(row, "name")));
-        if (name > l->name) l->name = name;
+        char *name = cell_text(json_object_get(row, "name"), "");
+        const int wide = name != NULL ? characters(name) : 0;
+        if (wide > l->name) l->name = wide < NAME_MOST ? wide : NAME_MOST;
+        free(name);
         json_array_foreach(json_object_get(row, "values"), run, value) {
             char *text = cell_text(value, remark(row, run));
             const int n = text != NULL ? characters(text) : 0;
@@ -81,10 +83,11 @@ static void measure(layout *l, const json_t *rows) {
 }
 
 static void print_row(const layout *l, const json_t *row) {
-    const char *name = json_string_value(json_object_get(row, "name"));
     const json_t *values = json_object_get(row, "values");
+    char *name = cell_text(json_object_get(row, "name"), "");
     printf("  ");
-    print_cell(name, l->name, l->name);
+    print_cell(name != NULL ? name : "?", l->name, l->name);
+    free(name);
     size_t run;
     json_t *value;
     json_array_foreach(values, run, value) {

@@ -34,7 +34,7 @@ bool run_record_is_outward(const char *option) {
     return false;
 }
 
-// Options that changed when the run went on: what is recorded of its attention tells of the last part only.
+// Options that changed when the run went on.
 static void note_changes(run_record *r, const json_t *first, const json_t *last) {
     const char *name;
     json_t *now;
@@ -56,7 +56,7 @@ static void note_resumes(run_record *r) {
     if (n == 0) return;
     const json_t *last = json_array_get(resumed, n - 1);
     const char *from = json_string_value(json_object_get(last, "resumed_from"));
-    record_note(&r->notes, "%s was resumed %zu time%s, last from %s; options and attention are those of the last part",
+    record_note(&r->notes, "%s was resumed %zu time%s, last from %s; its options are those of the last part",
                 file_shown(r->folder), n, n == 1 ? "" : "s", from != NULL ? file_shown(from) : "a checkpoint");
     note_changes(r, options_of(r->run), options_of(last));
 }

@@ -335,10 +335,12 @@ static json_t *data_json(const train_run *r) {
         json_array_append_new(members, member_json(r, i));
     }
     const char *name = r->learn.count > 1 ? "mixture" : r->from.data[0].all.name;
-    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:o}", "name", json_text(name), "documents", (json_int_t)documents,
+    char hash[32];    // of every id in every row, as in the checkpoints: what `heed runs diff` compares
+    snprintf(hash, sizeof hash, "%016" PRIx64, r->at.data);
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:o}", "name", json_text(name), "documents", (json_int_t)documents,
                      "tokens", (json_int_t)tokens, "rows", (json_int_t)r->learn.rows, "eval_rows",
                      (json_int_t)judge_rows(&r->judge), "tokenizer", tokenizer_kind(r->from.words), "tokens_left_out",
-                     (json_int_t)left_out, "members", members);
+                     (json_int_t)left_out, "hash", hash, "members", members);
 }
 
 static json_t *run_json(const train_run *r) {

@@ -205,7 +205,10 @@ def test_damaged_lines(run_heed, tmp_path):
 def test_hostile_names(heed, tmp_path):
     """Control bytes of a folder or an option never reach the terminal; JSON stays UTF-8."""
     a = made.write(tmp_path / "a\x1b[31m</script>\n\"'")
-    b = made.write(tmp_path / "b", options={"model": "\x1b]0;x\x07 & <b>" + "y" * 5000})
+    b = made.write(tmp_path / "b", options={"model": "\x1b]0;x\x07 & <b>" + "y" * 5000, "\x1b[2J\n": 3},
+                   metrics=made.lines(**{"\x1b[32m": 4.0, "\u00e4" * 70: 1}))
+    a_lines = (a / "metrics.jsonl").read_text().replace('"loss"', '"\\u001b[32m": 5, "loss"')
+    (a / "metrics.jsonl").write_text(a_lines)
     os.rename(b, os.fsencode(tmp_path) + b"/b\xff\xfe")
     for more in ([], ["--json"]):
         done = subprocess.run([heed, "runs", "diff", os.fsencode(a), os.fsencode(tmp_path) + b"/b\xff\xfe",
