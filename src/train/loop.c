@@ -195,7 +195,7 @@ heed_status run_loop(train_run *r, run_fault *fault, heed_error *error) {
         if (first) report_attention(r);
         if (status == HEED_OK && first) status = run_log_attention(&r->log, r->from.model, error);
         if (status == HEED_OK) status = run_milestone(r, run_evaluates(r), fault, error);
-        if (status == HEED_OK) progress_live(&r->progress, out, &r->last);
+        if (status == HEED_OK && r->learned > 0) progress_live(&r->progress, out, &r->last);
     }
     if (status != HEED_OK || stop_requested() == 0) return status;
     if (r->saved != r->at.step || r->at.evaluation_due) status = run_save_step(r, error);

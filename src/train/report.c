@@ -100,11 +100,10 @@ static void say_steps(const train_run *r, run_fault fault) {
                     (long long)r->at.step, r->o.output_dir);
     if (taken == 0 && fault == FAULT_NONE)
         output_line(out, LINE_CLOSING, "nothing to do: the run has taken its %lld steps already", (long long)r->at.steps);
-    if (taken == 0) return;
-    output_line(out, LINE_CLOSING, "trained      %lld steps in %.1f s, %.0f tokens/s; last loss %.4f", (long long)taken,
-                clock_seconds() - r->progress.started, r->progress.step_seconds > 0
-                    ? (double)r->progress.tokens / r->progress.step_seconds : 0,
-                r->last.loss);
+    if (r->learned > 0)
+        output_line(out, LINE_CLOSING, "trained      %lld steps in %.1f s, %.0f tokens/s; last loss %.4f", (long long)r->learned,
+                    clock_seconds() - r->progress.started, r->progress.step_seconds > 0
+                    ? (double)r->progress.tokens / r->progress.step_seconds : 0, r->last.loss);
     if (r->at.skipped > 0)
         output_line(out, LINE_CLOSING, "skipped      %lld steps were not finite; metrics.jsonl names each origin",
                     (long long)r->at.skipped);
