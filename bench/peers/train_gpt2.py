@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training steps of GPT-2 124M: `heed train` beside transformers with PyTorch's SDPA, in turns, each in its own process.
 
-    tools/venv.sh && .venv/bin/python bench/peers/train_gpt2.py [--threads 2] [--steps 6] [--rounds 2] [BxS ...]
+    tools/venv.sh && .venv/bin/python bench/peers/train_gpt2.py [--bf16] [--threads 2] [--steps 6] [--rounds 2] [BxS ...]
 
-Same shapes, f32, no dropout, AdamW (PyTorch's: fused), gradient norm clipped at 1 on both sides; weights are drawn from
-GPT-2's initialisation. Speed is tokens a second of the median step after the first two; memory is the peak of the process.
+f32, or with --bf16 heed's and torch.autocast's, weights f32 on both sides. The same weights, rows in the same order, no
+dropout, AdamW (PyTorch's: fused), gradient norm clipped at 1: the losses of every step are compared, and a run whose losses
+differ by more than its precision explains is an error. Speed is tokens a second of the median step after the first two;
+memory is the peak of the process.
 """
 import argparse
 import json
@@ -20,27 +22,43 @@ import time
 import machine
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "python"))
+import train_rows    # noqa: E402  heed's rows and their order, written again
+
 VOCABULARY = 50257
 WARM = 2    # steps that allocate and find their speed
 
 
-def torch_side(rows, length, steps, threads):
-    """Run in a process of its own: prints one number a step, seconds."""
+SEED, RATE = 42, 1e-4
+AGREE = {"f32": 1e-3, "bf16": 1e-2}    # largest relative difference of two losses of one step
+
+
+def prepare(folder):
+    """Run in a process of its own: the weights both sides begin with."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
-    torch.set_num_threads(threads)
     torch.manual_seed(1)
-    model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, attn_implementation="sdpa", use_cache=False))
+    GPT2LMHeadModel(GPT2Config(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)).save_pretrained(pathlib.Path(folder) / "model")
+
+
+def torch_side(folder, threads, bf16):
+    """Run in a process of its own: prints seconds and loss of each step."""
+    import torch
+    from transformers import GPT2LMHeadModel
+    torch.set_num_threads(threads)
+    model = GPT2LMHeadModel.from_pretrained(folder / "model", attn_implementation="sdpa", use_cache=False)
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    for _ in range(steps):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
+    for rows in json.loads((folder / "rows.json").read_text()):
+        ids = torch.tensor(rows)
         begin = time.perf_counter()
-        ids = torch.randint(0, VOCABULARY, (rows, length))
-        model(input_ids=ids, labels=ids).loss.backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        print(time.perf_counter() - begin, flush=True)
+        print("step", time.perf_counter() - begin, loss.item(), flush=True)
 
 
 def run(command, environment):
@@ -56,8 +74,8 @@ def run(command, environment):
     return text, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def write_inputs(folder, tokens):
-    """A vocabulary of GPT-2's size without merges, and text of random letters: one byte is one token."""
+def write_inputs(folder, rows, length, steps):
+    """A vocabulary of GPT-2's size without merges (one byte is one token), text, and the rows heed makes of it."""
     byte = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     letter = {b: chr(b) for b in byte}
     letter.update({b: chr(256 + n) for n, b in enumerate(b for b in range(256) if b not in letter)})
@@ -66,45 +84,62 @@ def write_inputs(folder, tokens):
     tokenizer.mkdir()
     (tokenizer / "vocab.json").write_text(json.dumps({word: n for n, word in enumerate(words)}))
     (tokenizer / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "text.txt").write_text("etaoin shrdlu " * (tokens // 14 + 1) + "\n")
-    return tokenizer, folder / "text.txt"
+    text = "etaoin shrdlu " * (rows * length * (steps + 4) // 14 + 1)
+    (folder / "text.txt").write_text(text + "\n")
+    ids = [words.index(letter[b]) for b in text.encode()] + [VOCABULARY - 1]
+    batches = train_rows.steps(train_rows.rows([ids], length, True), rows, SEED)
+    (folder / "rows.json").write_text(json.dumps([[row[0] for row in next(batches)] for _ in range(steps)]))
 
 
-def heed_side(heed, folder, rows, length, steps, threads, turn):
-    tokenizer, text = folder / "tokenizer", folder / "text.txt"
+def heed_side(heed, folder, rows, length, options, turn):
     output = folder / f"run{turn}"
-    _, peak = run([heed, "train", "--model", "gpt2-124m", "--from_scratch", "--tokenizer", tokenizer, "--dataset", text,
-                   "--mode", "pretrain", "--use_packing", "--max_length", length, "--batch_size", rows, "--max_steps", steps,
-                   "--learning_rate", "1e-4", "--logging_steps", 1, "--eval_strategy", "no", "--save_strategy", "no",
-                   "--attn_implementation", "flash_attention_2", "--threads", threads, "--output_dir", output, "--quiet"],
+    precision = "--bf16" if options.bf16 else "--fp32"
+    _, peak = run([heed, "train", "--model", folder / "model", "--tokenizer", folder / "tokenizer", "--dataset",
+                   folder / "text.txt", "--mode", "pretrain", "--use_packing", "--max_length", length, "--batch_size", rows,
+                   "--max_steps", options.steps, "--learning_rate", RATE, "--lr_scheduler_type", "constant", "--seed", SEED,
+                   "--logging_steps", 1, "--eval_strategy", "no", "--save_strategy", "no", "--attn_implementation",
+                   "flash_attention_2", "--threads", options.threads, "--output_dir", output, "--quiet", precision],
                   dict(os.environ))
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [rows * length / line["tokens_per_second"] for line in lines if "tokens_per_second" in line], peak
+    return [(rows * length / line["tokens_per_second"], line["loss"]) for line in lines if "tokens_per_second" in line], peak
+
+
+def compare(ours, theirs, precision):
+    worst = max(abs(x - y) / y for (_, x), (_, y) in zip(ours, theirs, strict=True))
+    if not worst <= AGREE[precision]:
+        sys.exit(f"train_gpt2.py: losses differ by {worst:.2g} of their value, allowed are {AGREE[precision]:g}:\n"
+                 f"heed    {[loss for _, loss in ours]}\nPyTorch {[loss for _, loss in theirs]}")
+    return worst
 
 
 def measure(heed, shape, options):
     rows, length = map(int, shape.split("x"))
-    seconds, peak = {"heed": [], "PyTorch": []}, {"heed": 0, "PyTorch": 0}
+    precision = "bf16" if options.bf16 else "f32"
+    seconds, peak, worst = {"heed": [], "PyTorch": []}, {"heed": 0, "PyTorch": 0}, 0.0
     environment = dict(os.environ, OMP_NUM_THREADS=str(options.threads), TRANSFORMERS_VERBOSITY="error")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        write_inputs(folder, rows * length * (options.steps + 4))
+        write_inputs(folder, rows, length, options.steps)
+        run([sys.executable, __file__, "--prepare", name], environment)
         for turn in range(options.rounds):
-            text, used = run([sys.executable, __file__, "--torch-side", shape, "--steps", str(options.steps),
-                              "--threads", str(options.threads)], environment)
-            times = [float(line) for line in text.split("\n") if line.replace(".", "", 1).isdigit()]
-            seconds["PyTorch"] += times[WARM:]
+            text, used = run([sys.executable, __file__, "--torch-side", name, "--threads", options.threads,
+                              *(["--bf16"] if options.bf16 else [])], environment)
+            theirs = [tuple(map(float, line.split()[1:])) for line in text.split("\n") if line.startswith("step ")]
+            seconds["PyTorch"] += [t for t, _ in theirs[WARM:]]
             peak["PyTorch"] = max(peak["PyTorch"], used)
-            times, used = heed_side(heed, folder, rows, length, options.steps, options.threads, turn)
-            seconds["heed"] += times[WARM:]
+            ours, used = heed_side(heed, folder, rows, length, options, turn)
+            seconds["heed"] += [t for t, _ in ours[WARM:]]
             peak["heed"] = max(peak["heed"], used)
+            worst = max(worst, compare(ours, theirs, precision))
     tokens = {side: rows * length / statistics.median(times) for side, times in seconds.items()}
     best = {side: rows * length / min(times) for side, times in seconds.items()}
-    row = {"shape": shape, "threads": options.threads, "tokens_per_second": tokens, "best_tokens_per_second": best,
-           "ratio": tokens["heed"] / tokens["PyTorch"], "peak_bytes": peak, "steps": len(seconds["heed"])}
-    print(f"B{rows} S{length:<5} {options.threads}T  heed {tokens['heed']:6.0f} tokens/s {peak['heed'] / 1e9:5.2f} GB   "
+    row = {"shape": shape, "precision": precision, "threads": options.threads, "tokens_per_second": tokens,
+           "best_tokens_per_second": best, "ratio": tokens["heed"] / tokens["PyTorch"], "peak_bytes": peak,
+           "steps": len(seconds["heed"]), "largest_loss_difference": worst}
+    print(f"B{rows} S{length:<5} {precision} {options.threads}T  "
+          f"heed {tokens['heed']:6.0f} tokens/s {peak['heed'] / 1e9:5.2f} GB   "
           f"PyTorch {tokens['PyTorch']:6.0f} tokens/s {peak['PyTorch'] / 1e9:5.2f} GB   ratio {row['ratio']:.2f} "
-          f"(best step {best['heed'] / best['PyTorch']:.2f})", flush=True)
+          f"(best step {best['heed'] / best['PyTorch']:.2f}), losses agree to {worst:.1g}", flush=True)
     return row
 
 
@@ -114,16 +149,19 @@ def main():
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--steps", type=int, default=6, help=f"in each process; the first {WARM} are not counted")
     parser.add_argument("--rounds", type=int, default=2, help="processes of each side, in turns")
-    parser.add_argument("--torch-side", metavar="BxS", help=argparse.SUPPRESS)
+    parser.add_argument("--bf16", action="store_true", help="bf16 products: heed --bf16, torch.autocast (default: f32)")
+    parser.add_argument("--prepare", metavar="FOLDER", help=argparse.SUPPRESS)
+    parser.add_argument("--torch-side", metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.prepare:
+        return prepare(options.prepare)
     if options.torch_side:
-        rows, length = map(int, options.torch_side.split("x"))
-        return torch_side(rows, length, options.steps, options.threads)
+        return torch_side(pathlib.Path(options.torch_side), options.threads, options.bf16)
     if options.steps <= WARM:
         parser.error(f"--steps must be above {WARM}")
     build = ROOT / os.environ.get("HEED_BUILD", "build")
     rows = [measure(build / "heed", shape, options) for shape in options.shapes]
-    print("written:", machine.write("train_gpt2", build, rows=rows))
+    print("written:", machine.write("train_gpt2_bf16" if options.bf16 else "train_gpt2", build, rows=rows))
 
 
 if __name__ == "__main__":

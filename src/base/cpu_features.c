@@ -21,6 +21,7 @@ uint32_t cpu_features(void) {
     if (has_f16c() && __builtin_cpu_supports("avx2")) found |= CPU_F16C;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl")) found |= CPU_AVX512;
+    if (found & CPU_AVX512 && __builtin_cpu_supports("avx512bf16")) found |= CPU_BF16;
     return found;
 }
 

@@ -51,6 +51,8 @@ static const option options[] = {
      .standard_words = "the name's own", .group = "", .help = "numerical conventions"},
     {.name = "--disable_mps_fix", .kind = OPTION_FLAG, .offset = offsetof(train_options, disable_mps_fix), .group = "",
      .help = "with --attn_preset mps_pre28: let its NaN through"},
+    {.name = "--bf16", .kind = OPTION_FLAG, .offset = offsetof(train_options, bf16), .group = "",
+     .help = "products in bf16, as `heed train --bf16` evaluates"},
     {.name = "--threads", .kind = OPTION_INT, .offset = offsetof(train_options, threads), .standard_words = "all cores", .least = 1,
      .most = 1024, .group = "", .help = "of the computation"},
     {.name = "--seed", .kind = OPTION_INT, .offset = offsetof(train_options, seed), .standard = "42", .least = 0, .most = 9e15,
@@ -94,6 +96,7 @@ static int open_job(const args *a, eval_job *job, train_options *o, const attent
     status = rows_create(&job->rows, &job->from.judge, layout, &error);
     if (status == HEED_OK) status = model_set_threads(job->from.model, (int)o->threads, &error);
     if (status == HEED_OK) status = model_set_attention(job->from.model, choice, false, &error);
+    if (status == HEED_OK && o->bf16) status = model_set_precision(job->from.model, HEED_BF16, &error);
     return status == HEED_OK ? STATUS_DONE : fail(a, status, STATUS_SYSTEM, &error);
 }
 

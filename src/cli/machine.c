@@ -24,7 +24,7 @@ void machine_cpu_name(char text[MACHINE_TEXT]) {
 }
 
 static const struct { uint32_t bit; const char *name; } features[] = {
-    {CPU_AVX2, "AVX2"}, {CPU_FMA, "FMA"}, {CPU_AVX512, "AVX-512 F, BW, DQ, VL"},
+    {CPU_AVX2, "AVX2"}, {CPU_FMA, "FMA"}, {CPU_AVX512, "AVX-512 F, BW, DQ, VL"}, {CPU_BF16, "AVX-512 BF16"},
 };
 
 #define ISA(name, needed, flags, processors) needed,

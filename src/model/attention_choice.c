@@ -142,7 +142,8 @@ static bool same_problem(const heed_problem *a, const heed_problem *b) {
     }
     return a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads && a->queries == b->queries &&
            a->keys == b->keys && a->channels == b->channels && a->pass == b->pass && a->with == b->with && a->align == b->align &&
-           a->offset == b->offset && a->scale == b->scale && same_stride(a->q, b->q) && same_stride(a->k, b->k) &&
+           a->offset == b->offset && a->scale == b->scale && a->dtype == b->dtype && a->kv_dtype == b->kv_dtype &&
+           a->dropout == b->dropout && same_stride(a->q, b->q) && same_stride(a->k, b->k) &&
            same_stride(a->out, b->out);
 }
 

@@ -4,14 +4,17 @@
 
 #include "nn/activation.h"
 #include "nn/embedding.h"
-#include "nn/linear.h"
 
 layer_norm gpt2_norm(const model *m, const parameter *weight) {
-    return (layer_norm){m->config.width, m->config.epsilon, weight[0].value, weight[1].value};
+    return (layer_norm){m->config.width, m->config.epsilon, weight[0].value, weight[1].value, m->operands};
 }
 
 static bool search(const gpt2_work *w, int64_t layer, const char *operation, const float *x, int64_t width) {
-    return gpt2_search_in(&w->search, layer, operation, false, x, width);
+    return gpt2_search_in(&w->search, layer, operation, false, HEED_F32, x, width);
+}
+
+static bool search_operands(const gpt2_work *w, int64_t layer, const char *operation, const void *x, int64_t width) {
+    return gpt2_search_in(&w->search, layer, operation, false, w->model->operands, x, width);
 }
 
 // mid = x + proj(attention(qkv(norm_1(x)))), without the last sum
@@ -25,12 +28,12 @@ static heed_status forward_attention(const gpt2_work *w, int64_t layer, const fl
     const layer_norm norm1 = gpt2_norm(m, &p[B_NORM1_W]);
     if (before == NULL) layer_norm_forward(e, &norm1, T, b->x, NULL, NULL, b->norm1, b->mean1, b->rstd1);
     else layer_norm_forward(e, &norm1, T, before, branch, b->x, b->norm1, b->mean1, b->rstd1);
-    if (search(w, layer, "residual", b->x, C) || search(w, layer, "norm 1", b->norm1, C)) return HEED_OK;
-    linear_forward(e, (linear_shape){C, 3 * C, LINEAR_IN_OUT}, T, b->norm1, p[B_QKV_W].value, p[B_QKV_B].value, b->qkv);
-    if (search(w, layer, "qkv", b->qkv, 3 * C)) return HEED_OK;
+    if (search(w, layer, "residual", b->x, C) || search_operands(w, layer, "norm 1", b->norm1, C)) return HEED_OK;
+    linear_forward(e, gpt2_from_stream(m, 3 * C), T, b->norm1, gpt2_weight(&p[B_QKV_W]), p[B_QKV_B].value, b->qkv);
+    if (search_operands(w, layer, "qkv", b->qkv, 3 * C)) return HEED_OK;
     const heed_status status = w->attention.forward(w->attention.context, layer, b, error);
-    if (status != HEED_OK || search(w, layer, "attention", b->att, C)) return status;
-    linear_forward(e, (linear_shape){C, C, LINEAR_IN_OUT}, T, b->att, p[B_PROJ_W].value, p[B_PROJ_B].value, branch);
+    if (status != HEED_OK || search_operands(w, layer, "attention", b->att, C)) return status;
+    linear_forward(e, gpt2_to_stream(m, C), T, b->att, gpt2_weight(&p[B_PROJ_W]), p[B_PROJ_B].value, branch);
     search(w, layer, "projection", branch, C);
     return HEED_OK;
 }
@@ -43,9 +46,9 @@ static void forward_mlp_in(const gpt2_work *w, int64_t layer, const gpt2_kept *b
     const int64_t T = w->tokens, C = m->config.width, I = m->config.inner;
     const layer_norm norm2 = gpt2_norm(m, &p[B_NORM2_W]);
     layer_norm_forward(e, &norm2, T, b->x, w->memory->branch, b->mid, b->norm2, b->mean2, b->rstd2);
-    if (search(w, layer, "residual", b->mid, C) || search(w, layer, "norm 2", b->norm2, C)) return;
-    linear_forward(e, (linear_shape){C, I, LINEAR_IN_OUT}, T, b->norm2, p[B_FC_W].value, p[B_FC_B].value, b->fc);
-    search(w, layer, "mlp in", b->fc, I);
+    if (search(w, layer, "residual", b->mid, C) || search_operands(w, layer, "norm 2", b->norm2, C)) return;
+    linear_forward(e, gpt2_from_stream(m, I), T, b->norm2, gpt2_weight(&p[B_FC_W]), p[B_FC_B].value, b->fc);
+    search_operands(w, layer, "mlp in", b->fc, I);
 }
 
 // branch = mlp_out(gelu(fc))
@@ -54,10 +57,11 @@ static void forward_mlp_out(const gpt2_work *w, int64_t layer, const gpt2_kept *
     const engine *e = &m->engine;
     const parameter *p = block_parameter(m, layer, 0);
     const int64_t T = w->tokens, C = m->config.width, I = m->config.inner;
-    float *branch = w->memory->branch, *gelu = w->memory->gelu;
-    gelu_forward(e, T * I, b->fc, gelu);
-    if (search(w, layer, "gelu", gelu, I)) return;
-    linear_forward(e, (linear_shape){I, C, LINEAR_IN_OUT}, T, gelu, p[B_MLP_W].value, p[B_MLP_B].value, branch);
+    float *branch = w->memory->branch;
+    void *gelu = w->memory->gelu;
+    gelu_forward(e, m->operands, T * I, b->fc, gelu);
+    if (search_operands(w, layer, "gelu", gelu, I)) return;
+    linear_forward(e, gpt2_to_stream(m, I), T, gelu, gpt2_weight(&p[B_MLP_W]), p[B_MLP_B].value, branch);
     search(w, layer, "mlp out", branch, C);
 }
 
@@ -92,6 +96,6 @@ heed_status gpt2_forward(const gpt2_work *w, const int32_t *id, const int32_t *p
     if (gpt2_search_ended(&w->search)) return HEED_OK;
     const layer_norm norm = gpt2_norm(m, final_parameter(m, 0));
     layer_norm_forward(&m->engine, &norm, T, before, memory->branch, memory->x_last, memory->normed, memory->mean, memory->rstd);
-    if (!search(w, -1, "residual", memory->x_last, C)) search(w, -1, "final norm", memory->normed, C);
+    if (!search(w, -1, "residual", memory->x_last, C)) search_operands(w, -1, "final norm", memory->normed, C);
     return HEED_OK;
 }

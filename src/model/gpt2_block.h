@@ -9,6 +9,7 @@
 #include "model/gpt2_memory.h"
 #include "model/gpt2_search.h"
 #include "model/model_state.h"
+#include "nn/linear.h"
 #include "nn/norm.h"
 
 // The attention step, the one operation in which tokens meet. Forward: kept.qkv to kept.att and kept.lse. Backward, of the
@@ -16,7 +17,7 @@
 typedef struct {
     void *context;
     heed_status (*forward)(void *context, int64_t layer, const gpt2_kept *, heed_error *);
-    heed_status (*backward)(void *context, int64_t layer, const gpt2_kept *, const float *datt, float *dqkv, heed_error *);
+    heed_status (*backward)(void *context, int64_t layer, const gpt2_kept *, const void *datt, void *dqkv, heed_error *);
 } gpt2_attention;
 
 typedef struct {
@@ -33,6 +34,16 @@ static inline gpt2_kept *gpt2_kept_of(const gpt2_work *w, int64_t layer) {
 }
 
 layer_norm gpt2_norm(const model *, const parameter *weight);    // the bias follows its weight
+
+// A layer that reads the residual stream (through a norm) and gives operands; one that reads operands and gives a branch.
+static inline linear_shape gpt2_from_stream(const model *m, int64_t out) {
+    return (linear_shape){m->config.width, out, LINEAR_IN_OUT, .type = m->operands, .y_type = m->operands};
+}
+static inline linear_shape gpt2_to_stream(const model *m, int64_t in) {
+    return (linear_shape){in, m->config.width, LINEAR_IN_OUT, .type = m->operands, .dx_type = m->operands};
+}
+// What products of the model multiply.
+static inline const void *gpt2_weight(const parameter *p) { return p->rounded != NULL ? (const void *)p->rounded : p->value; }
 
 // Embedding, all blocks, final norm: memory.normed is what the head reads. HEED_OK also when the search has ended.
 heed_status gpt2_forward(const gpt2_work *, const int32_t *id, const int32_t *position, heed_error *);

@@ -3,10 +3,21 @@
 #include "model/gpt2_block.h"
 
 #include "nn/activation.h"
-#include "nn/linear.h"
 
 static bool search(const gpt2_work *w, int64_t layer, const char *operation, const float *x, int64_t width) {
-    return gpt2_search_in(&w->search, layer, operation, true, x, width);
+    return gpt2_search_in(&w->search, layer, operation, true, HEED_F32, x, width);
+}
+
+static bool search_operands(const gpt2_work *w, int64_t layer, const char *operation, const void *x, int64_t width) {
+    return gpt2_search_in(&w->search, layer, operation, true, w->model->operands, x, width);
+}
+
+// The gradient of the residual stream as products take it.
+static const void *stream_operand(const gpt2_work *w) {
+    const gpt2_memory *memory = w->memory;
+    if (memory->dy == NULL) return memory->dx;
+    round_to_bf16(&w->model->engine, w->tokens * w->model->config.width, memory->dx, memory->dy);
+    return memory->dy;
 }
 
 static void backward_mlp(const gpt2_work *w, int64_t layer, const gpt2_kept *b) {
@@ -14,16 +25,18 @@ static void backward_mlp(const gpt2_work *w, int64_t layer, const gpt2_kept *b) 
     const engine *e = &m->engine;
     const parameter *p = block_parameter(m, layer, 0);
     const int64_t T = w->tokens, C = m->config.width, I = m->config.inner;
-    float *dx = w->memory->dx, *wide = w->memory->wide, *branch = w->memory->branch, *gelu = w->memory->gelu;
+    float *dx = w->memory->dx, *branch = w->memory->branch;
+    void *wide = w->memory->wide, *gelu = w->memory->gelu;
     const bool add = !m->fresh;
-    const linear_shape in = {C, I, LINEAR_IN_OUT}, out = {I, C, LINEAR_IN_OUT};
+    const linear_shape in = gpt2_from_stream(m, I), out = gpt2_to_stream(m, I);
     // forward: x' = mid + out(gelu(in(norm_2(mid))))
-    linear_dx(e, out, T, dx, p[B_MLP_W].value, wide);
-    if (search(w, layer, "mlp out", wide, I)) return;
-    gelu_backward(e, T * I, b->fc, wide, wide, gelu);
-    linear_dw(e, out, T, gelu, dx, p[B_MLP_W].grad, p[B_MLP_B].grad, add);
-    if (search(w, layer, "gelu", wide, I)) return;
-    linear_dx(e, in, T, wide, p[B_FC_W].value, branch);
+    const void *dy = stream_operand(w);
+    linear_dx(e, out, T, dy, gpt2_weight(&p[B_MLP_W]), wide);
+    if (search_operands(w, layer, "mlp out", wide, I)) return;
+    gelu_backward(e, m->operands, T * I, b->fc, wide, wide, gelu);
+    linear_dw(e, out, T, gelu, dy, p[B_MLP_W].grad, p[B_MLP_B].grad, add);
+    if (search_operands(w, layer, "gelu", wide, I)) return;
+    linear_dx(e, in, T, wide, gpt2_weight(&p[B_FC_W]), branch);
     linear_dw(e, in, T, b->norm2, wide, p[B_FC_W].grad, p[B_FC_B].grad, add);
     if (search(w, layer, "mlp in", branch, C)) return;
     const layer_norm norm2 = gpt2_norm(m, &p[B_NORM2_W]);
@@ -37,16 +50,18 @@ static heed_status backward_attention(const gpt2_work *w, int64_t layer, const g
     const engine *e = &m->engine;
     const parameter *p = block_parameter(m, layer, 0);
     const int64_t T = w->tokens, C = m->config.width;
-    float *dx = w->memory->dx, *wide = w->memory->wide, *branch = w->memory->branch;
+    float *dx = w->memory->dx, *branch = w->memory->branch;
+    void *wide = w->memory->wide, *datt = branch;
     const bool add = !m->fresh;
-    const linear_shape proj = {C, C, LINEAR_IN_OUT}, qkv = {C, 3 * C, LINEAR_IN_OUT};
+    const linear_shape proj = gpt2_to_stream(m, C), qkv = gpt2_from_stream(m, 3 * C);
     // forward: mid = x + proj(attention(qkv(norm_1(x))))
-    linear_dx(e, proj, T, dx, p[B_PROJ_W].value, branch);
-    linear_dw(e, proj, T, b->att, dx, p[B_PROJ_W].grad, p[B_PROJ_B].grad, add);
-    if (search(w, layer, "projection", branch, C)) return HEED_OK;
-    const heed_status status = w->attention.backward(w->attention.context, layer, b, branch, wide, error);
-    if (status != HEED_OK || search(w, layer, "attention", wide, 3 * C)) return status;
-    linear_dx(e, qkv, T, wide, p[B_QKV_W].value, branch);
+    const void *dy = stream_operand(w);
+    linear_dx(e, proj, T, dy, gpt2_weight(&p[B_PROJ_W]), datt);
+    linear_dw(e, proj, T, b->att, dy, p[B_PROJ_W].grad, p[B_PROJ_B].grad, add);
+    if (search_operands(w, layer, "projection", datt, C)) return HEED_OK;
+    const heed_status status = w->attention.backward(w->attention.context, layer, b, datt, wide, error);
+    if (status != HEED_OK || search_operands(w, layer, "attention", wide, 3 * C)) return status;
+    linear_dx(e, qkv, T, wide, gpt2_weight(&p[B_QKV_W]), branch);
     linear_dw(e, qkv, T, b->norm1, wide, p[B_QKV_W].grad, p[B_QKV_B].grad, add);
     if (search(w, layer, "qkv", branch, C)) return HEED_OK;
     const layer_norm norm1 = gpt2_norm(m, &p[B_NORM1_W]);

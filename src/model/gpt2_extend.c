@@ -70,7 +70,7 @@ static heed_status attend(void *context, int64_t layer, const gpt2_kept *b, heed
 static void head(const extension *x, float *logits) {
     const model *m = x->m;
     const int64_t C = m->config.width, V = m->config.vocabulary, n = x->new->length;
-    const linear_shape shape = {C, V, LINEAR_OUT_IN};
+    const linear_shape shape = {C, V, .order = LINEAR_OUT_IN};
     int64_t rows = x->new->rows * n;
     float *normed = x->memory.normed;
     if (!x->new->every) {
@@ -97,6 +97,8 @@ static heed_status run_pass(extension *x, float *logits, heed_error *error) {
 
 static heed_status check(const model *m, const kv_cache *c, const model_tokens *t, heed_error *error) {
     int64_t tokens;
+    if (m->operands != HEED_F32)
+        return error_set(error, HEED_REFUSED, "a model with a precision of bf16 is not extended over a cache; one of f32 is");
     if (t->rows < 1 || t->length < 1 || !int64_mul(t->rows, t->length, &tokens) || tokens > INT32_MAX)
         return error_set(error, HEED_INVALID, "%lld rows x %lld new tokens; both must be at least 1 and their product below 2^31",
                          (long long)t->rows, (long long)t->length);

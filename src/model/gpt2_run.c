@@ -2,12 +2,12 @@
 // A pass of GPT-2 over a checked batch: plans of attention, memory, blocks forward, head, blocks backward. What a block
 // computes is model/gpt2_block.h.
 #include "base/clock.h"
+#include "base/dtype.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "model/gpt2_block.h"
 #include "nn/attention.h"
 #include "nn/embedding.h"
-#include "nn/linear.h"
 #include "nn/loss.h"
 
 #include <math.h>
@@ -61,7 +61,7 @@ static heed_status attend(void *context, int64_t layer, const gpt2_kept *b, heed
     return status;
 }
 
-static heed_status attend_backward(void *context, int64_t layer, const gpt2_kept *b, const float *datt, float *dqkv,
+static heed_status attend_backward(void *context, int64_t layer, const gpt2_kept *b, const void *datt, void *dqkv,
                                    heed_error *error) {
     const run *r = context;
     const double began = clock_seconds();
@@ -76,8 +76,8 @@ static heed_status attend_backward(void *context, int64_t layer, const gpt2_kept
 static void run_loss(run *r) {
     model *m = r->m;
     parameter *tokens = &m->parameters[P_TOKENS];
-    head_loss head = {.rows = r->work.tokens, .width = m->config.width, .vocabulary = m->config.vocabulary, .x = r->memory.normed,
-                      .w = tokens->value, .target = r->batch->target};
+    head_loss head = {.rows = r->work.tokens, .width = m->config.width, .vocabulary = m->config.vocabulary,
+                      .type = m->operands, .x = r->memory.normed, .w = gpt2_weight(tokens), .target = r->batch->target};
     if (r->pass->gradient) {
         head.scale = r->pass->scale;
         head.dx = r->memory.branch;
@@ -94,8 +94,9 @@ static void search_loss(run *r) {
     for (int64_t t = 0; t < r->work.tokens; t++) {
         double sum = 0;
         int64_t scored = 0;
-        const head_loss one = {.rows = 1, .width = m->config.width, .vocabulary = m->config.vocabulary,
-                               .x = r->memory.normed + t * m->config.width, .w = m->parameters[P_TOKENS].value,
+        const head_loss one = {.rows = 1, .width = m->config.width, .vocabulary = m->config.vocabulary, .type = m->operands,
+                               .x = (const char *)r->memory.normed + (size_t)(t * m->config.width) * dtype_bytes(m->operands),
+                               .w = gpt2_weight(&m->parameters[P_TOKENS]),
                                .target = r->batch->target + t};
         head_loss_run(&m->engine, &one, &sum, &scored, r->memory.head_scratch);
         if (isfinite(sum)) continue;
@@ -111,12 +112,12 @@ static heed_status backward_all(run *r) {
     const gpt2_memory *memory = &r->memory;
     const gpt2_search *search = &r->work.search;
     const int64_t T = r->work.tokens, C = m->config.width;
-    if (gpt2_search_in(search, -1, "loss", true, memory->branch, C)) return HEED_OK;
+    if (gpt2_search_in(search, -1, "loss", true, HEED_F32, memory->branch, C)) return HEED_OK;
     const layer_norm norm = gpt2_norm(m, final_parameter(m, 0));
     memset(memory->dx, 0, (size_t)(T * C) * sizeof(float));
     layer_norm_backward(&m->engine, &norm, T, memory->x_last, memory->mean, memory->rstd, memory->branch, memory->dx,
                         final_parameter(m, 0)->grad, final_parameter(m, 1)->grad, !m->fresh, memory->norm_scratch);
-    gpt2_search_in(search, -1, "final norm", true, memory->dx, C);
+    gpt2_search_in(search, -1, "final norm", true, HEED_F32, memory->dx, C);
     for (int64_t i = m->config.layers - 1; i >= 0 && !gpt2_search_ended(search); i--) {
         const gpt2_kept *b = gpt2_kept_of(&r->work, i);
         heed_status status = HEED_OK;    // what the last block kept is still there
@@ -143,8 +144,8 @@ static heed_status run_pass(run *r) {
     if (status == HEED_OK) status = gpt2_forward(&r->work, r->batch->id, r->batch->position, r->error);
     if (status != HEED_OK || gpt2_search_ended(&r->work.search)) return status;
     if (r->pass->logits != NULL) {
-        const linear_shape head = {r->m->config.width, r->m->config.vocabulary, LINEAR_OUT_IN};
-        linear_forward(&r->m->engine, head, r->work.tokens, r->memory.normed, r->m->parameters[P_TOKENS].value, NULL,
+        const linear_shape head = {r->m->config.width, r->m->config.vocabulary, LINEAR_OUT_IN, .type = r->m->operands};
+        linear_forward(&r->m->engine, head, r->work.tokens, r->memory.normed, gpt2_weight(&r->m->parameters[P_TOKENS]), NULL,
                        r->pass->logits);
     }
     if (r->pass->loss == NULL) return HEED_OK;
@@ -160,7 +161,8 @@ heed_status gpt2_run(model *m, const model_batch *b, const gpt2_pass *pass, heed
     if (r == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the model's pass");
     r->m = m, r->batch = b, r->pass = pass, r->error = error;
     r->attention = (attention_batch){.rows = b->rows, .length = b->length, .heads = c->heads, .channels = c->width / c->heads,
-                                     .key_range = b->key_range, .document = b->document, .seen = attention_plans_seen(m->plans)};
+                                     .type = m->operands, .key_range = b->key_range, .document = b->document,
+                                     .seen = attention_plans_seen(m->plans)};
     r->memory = (gpt2_memory){.n_kept = n_kept, .kept = r->kept, .recompute = m->recompute};
     r->work = (gpt2_work){.model = m, .tokens = b->rows * b->length, .attention = {r, attend, attend_backward},
                           .search = {b, pass->origin}, .memory = &r->memory};

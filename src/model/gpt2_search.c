@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/gpt2_search.h"
 
+#include "base/dtype.h"
+
 #include <math.h>
 
 static bool sees_a_key(const model_batch *b, int64_t row, int64_t position) {
@@ -19,12 +21,14 @@ void gpt2_search_note(const gpt2_search *s, int64_t layer, const char *operation
                               .position = position, .value = value, .no_visible_key = !sees_a_key(s->batch, row, position)};
 }
 
-bool gpt2_search_in(const gpt2_search *s, int64_t layer, const char *operation, bool backward, const float *x, int64_t width) {
+bool gpt2_search_in(const gpt2_search *s, int64_t layer, const char *operation, bool backward, heed_dtype type, const void *x,
+                    int64_t width) {
     if (s->origin == NULL) return false;
     const int64_t n = s->batch->rows * s->batch->length * width;
     for (int64_t i = 0; i < n; i++) {
-        if (isfinite(x[i])) continue;
-        gpt2_search_note(s, layer, operation, backward, i / width, (double)x[i]);
+        const float value = dtype_load(type, x, i);
+        if (isfinite(value)) continue;
+        gpt2_search_note(s, layer, operation, backward, i / width, (double)value);
         return true;
     }
     return false;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/model.h"
 
+#include "base/dtype.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "model/model_state.h"
+#include "nn/activation.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@ heed_status model_begin(model **out, heed_error *error) {
     m->initializer_range = 0.02;
     m->config.bos = m->config.eos = -1;
     m->fresh = true;
+    m->operands = HEED_F32;
     heed_status status = engine_create(&m->engine, 0, NULL, error);
     if (status == HEED_OK) {
         const attention_choice automatic = {.threads = m->engine.team.workers};
@@ -38,6 +41,7 @@ void model_free(model *m) {
     engine_destroy(&m->engine);
     memory_free(m->values);
     memory_free(m->grads);
+    memory_free(m->rounded);
     memory_free(m->memory);
     free(m->parameters);
     free(m->names);
@@ -82,6 +86,36 @@ heed_status model_set_attention(model *m, const attention_choice *choice, bool t
     const int n_threads = choice->threads != 0 ? choice->threads : m->n_threads;
     m->choice = *choice;
     return model_set_threads(m, n_threads, error);
+}
+
+// The position embedding is looked up, never multiplied.
+static bool is_multiplied(const model *m, int64_t i) { return m->parameters[i].dims == 2 && i != P_POSITIONS; }
+
+heed_status model_set_precision(model *m, heed_dtype type, heed_error *error) {
+    if (type != HEED_F32 && type != HEED_BF16)
+        return error_set(error, HEED_INVALID, "the precision of a model is %s; it must be f32 or bf16", dtype_name(type));
+    size_t n = 0;
+    for (int64_t i = 0; i < m->count; i++) n += is_multiplied(m, i) ? (size_t)parameter_count(&m->parameters[i]) : 0;
+    if (type == HEED_BF16 && m->rounded == NULL) m->rounded = memory_take(size_mul(n, sizeof *m->rounded));
+    if (type == HEED_BF16 && m->rounded == NULL)
+        return error_set(error, HEED_NO_MEMORY, "no memory for %.0f million weights in bf16", 1e-6 * (double)n);
+    if (type == HEED_F32) {
+        memory_free(m->rounded);
+        m->rounded = NULL;
+    }
+    uint16_t *rounded = m->rounded;
+    for (int64_t i = 0; i < m->count; i++) {
+        parameter *p = &m->parameters[i];
+        if (rounded == NULL || !is_multiplied(m, i)) {
+            p->rounded = NULL;
+            continue;
+        }
+        p->rounded = rounded;
+        rounded += parameter_count(p);
+        round_to_bf16(&m->engine, parameter_count(p), p->value, p->rounded);
+    }
+    m->operands = type;
+    return HEED_OK;
 }
 
 void model_set_recompute(model *m, bool recompute) { m->recompute = recompute; }

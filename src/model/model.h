@@ -48,6 +48,10 @@ heed_status model_set_attention(model *, const attention_choice *, bool training
 // Gradient checkpointing (Chen et al. 2016): each block keeps its input only and is computed again in backward. Less memory,
 // a third more time, the same bits. Default: off.
 void model_set_recompute(model *, bool);
+// What products multiply: HEED_F32 (default) or HEED_BF16. With bf16, weights stay f32 and are rounded once a step, for
+// products alone; sums, the residual stream, norms, softmax, loss, gradients of weights and moments are f32. adamw_step keeps
+// the rounded weights true; whoever else writes a value calls this again.
+heed_status model_set_precision(model *, heed_dtype, heed_error *);
 // What attention ran so far, one record per distinct problem.
 const attention_record *model_attention_records(const model *, int64_t *count);
 

@@ -20,6 +20,8 @@ struct model {
     char (*names)[MODEL_NAME];
     int64_t count, elements;    // parameters, and all their values
     float *values, *grads;      // one block each, cut into the parameters; grads NULL until wanted
+    heed_dtype operands;        // what products multiply: f32, or bf16 with `rounded` weights
+    uint16_t *rounded;          // one block, cut into the matrices that products read; NULL with f32
     bool fresh;                 // grads count as zero
     bool recompute;             // blocks are computed again in backward
     double initializer_range;

@@ -13,6 +13,7 @@ typedef struct {
     adamw_factors factors;
     float *value, *m, *v;
     const float *grad;
+    uint16_t *rounded;
     int64_t n, first;
     double partial[BATCH];
 } adamw_work;
@@ -20,7 +21,8 @@ typedef struct {
 static void step_item(void *context, int64_t item, int worker) {
     const adamw_work *w = context;
     const int64_t at = item * ITEM, n = int64_min(w->n - at, ITEM);
-    w->point->adamw(n, &w->factors, w->value + at, w->grad + at, w->m + at, w->v + at);
+    w->point->adamw(n, &w->factors, w->value + at, w->grad + at, w->m + at, w->v + at,
+                    w->rounded == NULL ? NULL : w->rounded + at);
 }
 
 void adamw_step(const engine *e, const adamw *o, int64_t step, double grad_scale, const parameter *p, int64_t count,
@@ -33,7 +35,7 @@ void adamw_step(const engine *e, const adamw *o, int64_t step, double grad_scale
     };
     for (int64_t i = 0; i < count; i++) {
         w.factors.keep = (float)(p[i].decay ? 1 - o->learning_rate * o->weight_decay : 1);
-        w.value = p[i].value, w.grad = p[i].grad, w.m = m[i], w.v = v[i];
+        w.value = p[i].value, w.rounded = p[i].rounded, w.grad = p[i].grad, w.m = m[i], w.v = v[i];
         w.n = parameter_count(&p[i]);
         threads_for(&e->team, int64_ceil_div(w.n, ITEM), step_item, &w);
     }

@@ -11,6 +11,7 @@ typedef struct { double learning_rate, beta1, beta2, epsilon, weight_decay; } ad
 //     value *= 1 - learning_rate * weight_decay                      (only where parameter.decay)
 //     m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //     value -= learning_rate / (1 - beta1^step) * m / (sqrt(v / (1 - beta2^step)) + epsilon)
+// and rounded, where a parameter has it, the new value as bf16.
 // m[i], v[i]: the moments of parameter i, zero before the first step. grad_scale is what clipping asks for.
 void adamw_step(const engine *, const adamw *, int64_t step, double grad_scale, const parameter *, int64_t count,
                 float *const *m, float *const *v);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/attention.h"
 
+#include "base/dtype.h"
+
 // The masks of the layer as one function of the position: what heed is told of them is this question alone.
 static bool visible(const heed_mask *mask, heed_pos at) {
     const attention_seen *b = mask->data;
@@ -21,6 +23,7 @@ heed_problem attention_problem(const attention_batch *b, heed_pass pass) {
     const heed_stride fused = {b->length * 3 * C, D, 3 * C}, plain = {b->length * C, D, C};
     heed_problem p = {
         .batch = b->rows, .heads = b->heads, .queries = b->length, .keys = b->length, .channels = D, .pass = pass,
+        .dtype = b->type,
         .align = HEED_TOP_LEFT,    // the model says where its rows stand: no preset can move them
         .mask = {heed_causal()},
         .q = fused, .k = fused, .v = fused, .out = plain, .dout = plain, .dq = fused, .dk = fused, .dv = fused,
@@ -45,24 +48,28 @@ static void give_masks(const attention_batch *b, heed_args *args) {
     }
 }
 
-heed_status attention_forward(const heed_plan *plan, const attention_batch *b, const float *qkv, float *out, float *lse,
+// Bytes from q to k, and from k to v, of a token.
+static size_t to_next(const attention_batch *b) { return (size_t)(b->heads * b->channels) * dtype_bytes(b->type); }
+
+heed_status attention_forward(const heed_plan *plan, const attention_batch *b, const void *qkv, void *out, float *lse,
                               void *workspace, size_t workspace_bytes, heed_error *error) {
-    const int64_t C = b->heads * b->channels;
+    const size_t skip = to_next(b);
     heed_args args = {
-        .q = qkv, .k = qkv + C, .v = qkv + 2 * C, .out = out, .lse = lse,
+        .q = qkv, .k = (const char *)qkv + skip, .v = (const char *)qkv + 2 * skip, .out = out, .lse = lse,
         .workspace = workspace, .workspace_bytes = workspace_bytes,
     };
     give_masks(b, &args);
     return heed_run(plan, &args, error);
 }
 
-heed_status attention_backward(const heed_plan *plan, const attention_batch *b, const float *qkv, const float *out,
-                               const float *lse, const float *dout, float *dqkv, void *workspace, size_t workspace_bytes,
+heed_status attention_backward(const heed_plan *plan, const attention_batch *b, const void *qkv, const void *out,
+                               const float *lse, const void *dout, void *dqkv, void *workspace, size_t workspace_bytes,
                                heed_error *error) {
-    const int64_t C = b->heads * b->channels;
+    const size_t skip = to_next(b);
     heed_args args = {
-        .q = qkv, .k = qkv + C, .v = qkv + 2 * C, .out = (float *)(uintptr_t)out, .lse = (float *)(uintptr_t)lse, .dout = dout,
-        .dq = dqkv, .dk = dqkv + C, .dv = dqkv + 2 * C,
+        .q = qkv, .k = (const char *)qkv + skip, .v = (const char *)qkv + 2 * skip,
+        .out = (void *)(uintptr_t)out, .lse = (float *)(uintptr_t)lse, .dout = dout,
+        .dq = dqkv, .dk = (char *)dqkv + skip, .dv = (char *)dqkv + 2 * skip,
         .workspace = workspace, .workspace_bytes = workspace_bytes,
     };
     give_masks(b, &args);

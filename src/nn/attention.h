@@ -10,6 +10,7 @@ typedef struct { int64_t length; const int32_t *key_range, *document; } attentio
 
 typedef struct {
     int64_t rows, length, heads, channels;
+    heed_dtype type;             // of qkv, out, dout, dqkv; lse is f32
     const int32_t *key_range;    // (rows, 2) or NULL
     const int32_t *document;     // (rows, length) or NULL
     attention_seen *seen;        // not NULL: causality, padding and documents go to heed as one mask function that reads it
@@ -19,8 +20,8 @@ typedef struct {
 heed_problem attention_problem(const attention_batch *, heed_pass);
 
 // out: (rows, length, width); lse: (rows, heads, length)
-heed_status attention_forward(const heed_plan *, const attention_batch *, const float *qkv, float *out, float *lse,
+heed_status attention_forward(const heed_plan *, const attention_batch *, const void *qkv, void *out, float *lse,
                               void *workspace, size_t workspace_bytes, heed_error *);
 // dqkv: as qkv, all of it written.
-heed_status attention_backward(const heed_plan *, const attention_batch *, const float *qkv, const float *out, const float *lse,
-                               const float *dout, float *dqkv, void *workspace, size_t workspace_bytes, heed_error *);
+heed_status attention_backward(const heed_plan *, const attention_batch *, const void *qkv, const void *out, const float *lse,
+                               const void *dout, void *dqkv, void *workspace, size_t workspace_bytes, heed_error *);

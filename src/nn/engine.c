@@ -14,16 +14,13 @@ heed_status engine_create(engine *e, int n_threads, const char *cpu, heed_error 
     if (e->cpu == NULL) return HEED_DEVICE;
     e->partial = memory_take(ENGINE_PARTIAL * sizeof(float));
     if (e->partial == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the partial sums of layers");
-    e->worker_bytes = size_align(matmul_worker_bytes());
-    if (e->worker_bytes == 0) return HEED_OK;
-    e->scratch = memory_take(size_mul(e->worker_bytes, (size_t)e->team.workers));
-    if (e->scratch != NULL) return HEED_OK;
-    engine_destroy(e);
-    return error_set(error, HEED_NO_MEMORY, "no memory for the scratch of %d threads", e->team.workers);
+    const heed_status status = matmul_open(e, error);
+    if (status != HEED_OK) engine_destroy(e);
+    return status;
 }
 
 void engine_destroy(engine *e) {
-    memory_free(e->scratch);
+    matmul_close(e);
     memory_free(e->partial);
     *e = (engine){0};
 }

@@ -11,8 +11,7 @@ struct cpu_kernels;    // cpu/kernels.h
 typedef struct {
     threads team;
     const struct cpu_kernels *cpu;
-    char *scratch;                 // worker_bytes for each worker, for products without oneDNN; NULL with it
-    size_t worker_bytes;
+    struct matmul_kept *products;  // nn/matmul.c's own
     float *partial;                // ENGINE_PARTIAL floats: partial sums of products with a few rows (nn/linear.c)
 } engine;
 

@@ -10,6 +10,7 @@ typedef struct {
     int64_t shape[4];
     int dims;
     float *value, *grad;     // grad NULL until the first gradient is wanted
+    uint16_t *rounded;       // value as bf16, what products multiply; NULL: they take value itself
     bool decay;              // weight decay applies: not to norms and biases
 } parameter;
 

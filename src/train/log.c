@@ -195,6 +195,7 @@ json_t *machine_json(int64_t n_threads) {
     if (has & CPU_AVX2) json_array_append_new(features, json_string("avx2"));
     if (has & CPU_FMA) json_array_append_new(features, json_string("fma"));
     if (has & CPU_AVX512) json_array_append_new(features, json_string("avx512"));
+    if (has & CPU_BF16) json_array_append_new(features, json_string("avx512_bf16"));
     if (uname(&system) != 0) memset(&system, 0, sizeof system);
 #if HEED_ONEDNN
     const char *linear = "oneDNN";

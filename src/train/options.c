@@ -266,6 +266,8 @@ heed_status options_settle(train_options *o, const options_given *given, option_
     if (status == HEED_OK) status = settle_best(o, given, error);
     if (status == HEED_OK) status = settle_folder(o, given, error);
     if (status == HEED_OK) status = refuse_later(o, error);    // last: what has no meaning is that, whatever is not built
-    o->fp32 = true;
+    if (status == HEED_OK && o->bf16 && given->has(given->context, "--fp32"))
+        status = error_set(error, HEED_INVALID, "--fp32 and --bf16 exclude each other: a run computes in one of them");
+    o->fp32 = !o->bf16;
     return status;
 }

@@ -40,7 +40,7 @@ typedef struct {
     double num_train_epochs, learning_rate, warmup_ratio, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm;
     int lr_scheduler_type;
     const char *lr_scheduler_kwargs;    // a JSON object; NULL: {}
-    bool fp32, gradient_checkpointing;
+    bool fp32, bf16, gradient_checkpointing;
     int on_nan;
     // evaluation, checkpoints, records
     int eval_strategy, save_strategy;

@@ -2,6 +2,7 @@
 // How a run begins: everything is opened and checked before the run folder is touched.
 #include "train/run.h"
 
+#include "base/cpu_features.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "io/file.h"
@@ -287,10 +288,23 @@ static void say_dropout(const train_run *r) {
                 "run trains without, and run.json says so", c->dropout_embedding, c->dropout_attention, c->dropout_residual);
 }
 
+// Never chosen silently: runs on two machines must be comparable.
+static void suggest_bf16(const train_run *r) {
+    enum { WORTH_IT = 10 << 20 };    // parameters; products of smaller models take a smaller share of a step
+    int64_t count, elements = 0;
+    const parameter *p = model_parameters(r->from.model, &count);
+    for (int64_t i = 0; i < count; i++) elements += parameter_count(&p[i]);
+    if (r->o.bf16 || elements < WORTH_IT || (cpu_features() & CPU_BF16) == 0) return;
+    if (json_object_get(r->asked->given, "fp32") != NULL) return;
+    output_line(r->asked->out, LINE_NOTE, "this CPU multiplies bf16 about twice as fast as f32: --bf16 trains with f32 weights and "
+                "bf16 products");
+}
+
 static heed_status prepare_model(train_run *r, heed_error *error) {
     const int n_threads = (int)r->o.threads;
     heed_status status = model_set_threads(r->from.model, n_threads, error);
     if (status == HEED_OK) status = model_set_attention(r->from.model, &r->attention, true, error);
+    if (status == HEED_OK) status = model_set_precision(r->from.model, r->o.bf16 ? HEED_BF16 : HEED_F32, error);
     model_set_recompute(r->from.model, r->o.gradient_checkpointing);
     if (status == HEED_OK) status = engine_create(&r->engine, n_threads, NULL, error);
     if (status == HEED_OK) status = moments_create(&r->moments, r->from.model, error);
@@ -440,6 +454,7 @@ static heed_status open_run(train_run *r, run_fault *fault, heed_error *error) {
     if (status != HEED_OK) return status;
     describe_state(r);
     say_dropout(r);
+    suggest_bf16(r);
     *fault = FAULT_FILE;
     if (r->resume != NULL) status = take_state(r, fault, error);
     if (status == HEED_OK) status = open_folder(r, fault, error);

@@ -5,6 +5,8 @@
 
 #include "../test.h"
 
+#include "base/dtype.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -86,7 +88,7 @@ static void test_sums(model *m, const model_batch *b) {
     free(once);
 }
 
-static void test_threads(const model_batch *b) {
+static void test_threads(const model_batch *b, heed_dtype precision) {
     model *m[2];
     double loss[2];
     int64_t scored;
@@ -95,6 +97,7 @@ static void test_threads(const model_batch *b) {
         m[i] = small_model(&(attention_choice){.threads = i + 1}, &error);
         CHECK(m[i] != NULL, "%s", error.text);
         if (m[i] == NULL) return;
+        CHECK(model_set_precision(m[i], precision, &error) == HEED_OK, "%s", error.text);
         CHECK(model_gradient(m[i], b, 1, &loss[i], &scored, &error) == HEED_OK, "%s", error.text);
     }
     CHECK(memcmp(&loss[0], &loss[1], sizeof loss[0]) == 0, "the loss depends on the threads: %.17g %.17g", loss[0], loss[1]);
@@ -102,20 +105,26 @@ static void test_threads(const model_batch *b) {
     for (int i = 0; i < 2; i++) model_free(m[i]);
 }
 
+static int64_t calls_so_far(const model *m) {
+    int64_t count, calls = 0;
+    const attention_record *records = model_attention_records(m, &count);
+    for (int64_t i = 0; i < count; i++) calls += records[i].calls;
+    return calls;
+}
+
 // Blocks computed again in backward: not one bit differs, with attention counted twice in all blocks but the last.
 static void test_recompute(model *m, const model_batch *b) {
     double loss[2];
-    int64_t scored, count, calls[2] = {0};
+    int64_t scored, calls[2] = {0};
     heed_error error;
     float *kept = malloc((size_t)m->elements * sizeof *kept);
     for (int again = 0; again < 2; again++) {
         model_set_recompute(m, again);
         if (again) memcpy(kept, m->grads, (size_t)m->elements * sizeof *kept);
         model_gradient_clear(m);
-        const attention_record *records = model_attention_records(m, &count);
-        for (int64_t i = 0; i < count; i++) calls[again] -= records[i].calls;
+        calls[again] = -calls_so_far(m);
         CHECK(model_gradient(m, b, 0.5, &loss[again], &scored, &error) == HEED_OK, "%s", error.text);
-        for (int64_t i = 0; i < count; i++) calls[again] += records[i].calls;
+        calls[again] += calls_so_far(m);
     }
     CHECK(memcmp(&loss[0], &loss[1], sizeof loss[0]) == 0, "recomputing changes the loss: %.17g %.17g", loss[0], loss[1]);
     CHECK(memcmp(kept, m->grads, (size_t)m->elements * sizeof *kept) == 0, "recomputing changes the gradient");
@@ -123,6 +132,20 @@ static void test_recompute(model *m, const model_batch *b) {
           (long long)calls[0]);
     model_set_recompute(m, false);
     free(kept);
+}
+
+// The search reads bf16 as well: an infinity put into a weight's bf16 alone is found where it first shows.
+static void test_origin_bf16(model *m, const model_batch *b) {
+    nan_origin o;
+    heed_error error;
+    CHECK(model_nan_origin(m, b, false, &o, &error) == HEED_OK && !o.found, "nothing is wrong, yet: %s", o.sentence);
+    uint16_t *weight = block_parameter(m, 1, B_FC_W)->rounded;
+    const uint16_t kept = weight[5];
+    weight[5] = bf16_of_f32(INFINITY);
+    CHECK(model_nan_origin(m, b, false, &o, &error) == HEED_OK && o.found, "%s", error.text);
+    CHECK(o.layer == 1 && strcmp(o.operation, "mlp in") == 0 && !o.backward && o.parameter == NULL, "%s", o.sentence);
+    weight[5] = kept;
+    CHECK(model_set_precision(m, HEED_F16, &error) == HEED_INVALID && strstr(error.text, "f16") != NULL, "f16 must be refused");
 }
 
 int main(void) {
@@ -141,7 +164,11 @@ int main(void) {
     test_recompute(m, &b);
     b.document = NULL;
     test_sums(m, &b);
-    test_threads(&b);
+    test_threads(&b, HEED_F32);
+    test_threads(&b, HEED_BF16);
+    CHECK(model_set_precision(m, HEED_BF16, &error) == HEED_OK, "%s", error.text);
+    test_recompute(m, &b);
+    test_origin_bf16(m, &b);
     model_free(m);
     return test_end();
 }

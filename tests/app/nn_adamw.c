@@ -2,6 +2,7 @@
 // AdamW, gradient norm and clipping against double, and the same bits for any number of threads.
 #include "../test.h"
 
+#include "base/dtype.h"
 #include "base/random.h"
 #include "nn/adamw.h"
 #include "nn/reference.h"
@@ -10,6 +11,7 @@
 #include <string.h>
 
 enum { LONG = 150001, SHORT = 37, STEPS = 5 };
+static uint16_t rounded[LONG];
 static float value[2][LONG + SHORT], grad[LONG + SHORT], m[2][LONG + SHORT], v[2][LONG + SHORT];
 static double wide_value[LONG + SHORT], wide_m[LONG + SHORT], wide_v[LONG + SHORT];
 
@@ -29,7 +31,8 @@ int main(void) {
         double norm[2];
         for (int t = 0; t < 2; t++) {
             const parameter p[] = {
-                {.name = "matrix", .shape = {LONG}, .dims = 1, .value = value[t], .grad = grad, .decay = true},
+                {.name = "matrix", .shape = {LONG}, .dims = 1, .value = value[t], .grad = grad,
+                 .rounded = t == 0 ? rounded : NULL, .decay = true},
                 {.name = "bias", .shape = {SHORT}, .dims = 1, .value = value[t] + LONG, .grad = grad + LONG, .decay = false},
             };
             float *const ms[] = {m[t], m[t] + LONG}, *const vs[] = {v[t], v[t] + LONG};
@@ -45,6 +48,8 @@ int main(void) {
                             &wide_value[i], &wide_m[i], &wide_v[i]);
     }
     CHECK(memcmp(value[0], value[1], sizeof value[0]) == 0, "the values depend on the threads");
+    for (int i = 0; i < LONG; i++)
+        CHECK(rounded[i] == bf16_of_f32(value[0][i]), "element %d in bf16 is not its value rounded", i);
     double worst = 0;
     for (int i = 0; i < LONG + SHORT; i++) worst = fmax(worst,
                                                         fabs((double)value[0][i] - wide_value[i]) / (1 + fabs(wide_value[i])));

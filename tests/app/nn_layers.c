@@ -3,6 +3,7 @@
 // bound of a sum of n products is (n + 8) 2^-24 of the sum of their magnitudes, which the same reference gives on |x|, |w|.
 #include "../test.h"
 
+#include "base/dtype.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "cpu/kernels.h"
@@ -108,7 +109,7 @@ static void test_norm(const engine *e, int64_t rows, int64_t n) {
         *dx = some(nx);
     float *dw = some(n), *db = some(n), *mean = some(rows), *rstd = some(rows);
     void *scratch = memory_take(layer_norm_scratch_bytes(rows, n));
-    const layer_norm norm = {n, 1e-5, w, b};
+    const layer_norm norm = {n, 1e-5, w, b, HEED_F32};
     double *W = doubled(w, n, false), *B = doubled(b, n, false), *DY = doubled(dy, nx, false), *before = doubled(dx, nx, false);
     double *Y = zeros(nx), *DX = zeros(nx), *DW = zeros(n), *DB = zeros(n);
     for (int pass = 0; pass < 2; pass++) {    // without and with a residual
@@ -144,16 +145,16 @@ static void test_gelu(const engine *e, int64_t n) {
         Y[i] = reference_gelu((double)x[i]);
         DX[i] = (double)dy[i] * reference_gelu_slope((double)x[i]);
     }
-    gelu_forward(e, n, x, y);
+    gelu_forward(e, HEED_F32, n, x, y);
     compare("gelu", y, Y, NULL, n, 16, 1);
-    gelu_backward(e, n, x, dy, dx, again);
+    gelu_backward(e, HEED_F32, n, x, dy, dx, again);
     compare("gelu gradient", dx, DX, NULL, n, 32, 4);
     CHECK(memcmp(y, again, (size_t)n * sizeof *y) == 0, "gelu again differs from gelu");
     const float ends[] = {0.0f, -0.0f, 100.0f, -100.0f, 1e30f, -1e30f, NAN}, slopes[] = {0.5f, 0.5f, 1, 0, 1, 0, NAN};
     for (int i = 0; i < 7; i++) {
         float value, slope, one = 1;
-        gelu_forward(e, 1, &ends[i], &value);
-        gelu_backward(e, 1, &ends[i], &one, &slope, NULL);
+        gelu_forward(e, HEED_F32, 1, &ends[i], &value);
+        gelu_backward(e, HEED_F32, 1, &ends[i], &one, &slope, NULL);
         const float want = isnan(ends[i]) ? NAN : ends[i] > 0 ? ends[i] : 0;
         CHECK(isnan(want) ? isnan(value) && isnan(slope) : fabsf(value - want) < 1e-30f && fabsf(slope - slopes[i]) < 1e-30f,
               "gelu(%g) is %g, slope %g",
@@ -187,7 +188,7 @@ static void test_embedding(const engine *e, int64_t rows, int64_t width) {
 }
 
 static void test_loss(const engine *e, int64_t rows, int64_t C, int64_t V, int64_t unscored) {
-    const linear_shape head = {C, V, LINEAR_OUT_IN};
+    const linear_shape head = {C, V, .order = LINEAR_OUT_IN};
     float *x = some(rows * C), *w = some(V * C), *dx = some(rows * C), *dw = some(V * C);
     int32_t *target = memory_take((size_t)rows * sizeof *target);
     for (int64_t r = 0; r < rows; r++) target[r] = r % 3 < unscored ? -1 : (int32_t)random_below(&draws, (uint64_t)V);
@@ -197,7 +198,7 @@ static void test_loss(const engine *e, int64_t rows, int64_t C, int64_t V, int64
     const double want = reference_cross_entropy(rows, V, L, target, DL);
     for (int64_t i = 0; i < rows * V; i++) DL[i] *= 0.25;
     reference_linear_grad(head, rows, X, W, DL, DX, DW, DB);
-    void *scratch = memory_take(head_loss_scratch_bytes(rows, C, V));
+    void *scratch = memory_take(head_loss_scratch_bytes(HEED_F32, rows, C, V));
     int64_t scored = 0, expected = 0;
     for (int64_t r = 0; r < rows; r++) expected += target[r] >= 0;
     head_loss h = {.rows = rows, .width = C, .vocabulary = V, .x = x, .w = w, .target = target};
@@ -218,15 +219,140 @@ static void test_loss(const engine *e, int64_t rows, int64_t C, int64_t V, int64
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) memory_free(all[i]);
 }
 
+// ---- bf16 ---------------------------------------------------------------------------------------------------------------
+
+// A result rounded to bf16 is off by up to 2^-8 of itself besides what the f32 sum is: so many more units of 2^-24.
+enum { ROUNDED = 1 << 16 };
+
+// bf16 of x, and x becomes what that holds.
+static uint16_t *rounded(const engine *e, float *x, int64_t n) {
+    uint16_t *y = memory_take((size_t)n * sizeof *y);
+    round_to_bf16(e, n, x, y);
+    for (int64_t i = 0; i < n; i++) {
+        CHECK(y[i] == bf16_of_f32(x[i]), "bf16 of %a is %#x, not %#x", (double)x[i], y[i], bf16_of_f32(x[i]));
+        x[i] = bf16_to_f32(y[i]);
+    }
+    return y;
+}
+
+static void widen(const uint16_t *x, float *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = bf16_to_f32(x[i]);
+}
+
+static void test_linear_bf16(const engine *e, linear_shape s, int64_t rows) {
+    const int64_t nx = rows * s.in, ny = rows * s.out, nw = s.in * s.out;
+    float *x = some(nx), *w = some(nw), *bias = some(s.out), *dy = some(ny), *y = some(ny), *dx = some(nx), *dw = some(nw),
+        *db = some(s.out);
+    uint16_t *hx = rounded(e, x, nx), *hw = rounded(e, w, nw), *hdy = rounded(e, dy, ny);
+    uint16_t *hy = memory_take((size_t)ny * sizeof *hy), *hdx = memory_take((size_t)nx * sizeof *hdx);
+    double *X = doubled(x, nx, false), *W = doubled(w, nw, false), *B = doubled(bias, s.out, false), *DY = doubled(dy, ny, false);
+    double *aX = doubled(x, nx, true), *aW = doubled(w, nw, true), *aB = doubled(bias, s.out, true), *aDY = doubled(dy, ny, true);
+    double *Y = zeros(ny), *aY = zeros(ny), *DX = zeros(nx), *aDX = zeros(nx), *DW = doubled(dw, nw, false), *aDW = zeros(nw),
+        *DB = zeros(s.out), *aDB = zeros(s.out), *old = doubled(dw, nw, false);
+    reference_linear(s, rows, X, W, B, Y);
+    reference_linear(s, rows, aX, aW, aB, aY);
+    reference_linear_grad(s, rows, X, W, DY, DX, DW, DB);
+    reference_linear_grad(s, rows, aX, aW, aDY, aDX, aDW, aDB);
+    for (int64_t i = 0; i < nw; i++) DW[i] += old[i], aDW[i] += fabs(old[i]);
+    s.type = HEED_BF16;
+    linear_forward(e, s, rows, hx, hw, bias, y);
+    compare("bf16 linear y", y, Y, aY, ny, (double)s.in + 8, 0);
+    linear_dx(e, s, rows, hdy, hw, dx);
+    compare("bf16 linear dx", dx, DX, aDX, nx, (double)s.out + 8, 0);
+    linear_dw(e, s, rows, hx, hdy, dw, db, true);
+    compare("bf16 linear dw added", dw, DW, aDW, nw, (double)rows + 8, 0);
+    for (int64_t i = 0; i < nw; i++) DW[i] -= old[i], aDW[i] -= fabs(old[i]);
+    linear_dw(e, s, rows, hx, hdy, dw, db, false);
+    compare("bf16 linear dw", dw, DW, aDW, nw, (double)rows + 8, 0);
+    compare("bf16 linear dbias", db, DB, aDB, s.out, (double)rows + 8, 0);
+    s.y_type = s.dx_type = HEED_BF16;
+    linear_forward(e, s, rows, hx, hw, bias, hy);
+    widen(hy, y, ny);
+    compare("bf16 linear y in bf16", y, Y, aY, ny, (double)s.in + 8 + ROUNDED, 0);
+    linear_dx(e, s, rows, hdy, hw, hdx);
+    widen(hdx, dx, nx);
+    compare("bf16 linear dx in bf16", dx, DX, aDX, nx, (double)s.out + 8 + ROUNDED, 0);
+    hx[nx - 1] = bf16_of_f32(NAN);
+    hw[0] = bf16_of_f32(INFINITY);
+    linear_forward(e, s, rows, hx, hw, NULL, hy);
+    CHECK(isnan(bf16_to_f32(hy[ny - 1])) && !isfinite(bf16_to_f32(hy[0])), "bf16 linear: NaN and infinity must be handed on");
+    void *all[] = {x, w, bias, dy, y, dx, dw, db, hx, hw, hdy, hy, hdx, X, W, B, DY, aX, aW, aB, aDY, Y, aY, DX, aDX, DW, aDW, DB,
+                   aDB, old};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) memory_free(all[i]);
+}
+
+// Norm and gelu compute in f32 whatever they read and write: from the same values, the same results, rounded.
+static void test_pointwise_bf16(const engine *e, int64_t rows, int64_t n) {
+    const int64_t count = rows * n;
+    float *x = some(count), *dy = some(count), *w = some(n), *b = some(n), *y = some(count), *again = some(count);
+    float *mean = some(rows), *rstd = some(rows);
+    uint16_t *hx = rounded(e, x, count), *hdy = rounded(e, dy, count), *hy = memory_take((size_t)count * sizeof *hy);
+    uint16_t *hagain = memory_take((size_t)count * sizeof *hagain);
+    const layer_norm plain = {n, 1e-5, w, b, HEED_F32}, half = {n, 1e-5, w, b, HEED_BF16};
+    layer_norm_forward(e, &plain, rows, x, NULL, NULL, y, mean, rstd);
+    layer_norm_forward(e, &half, rows, x, NULL, NULL, hy, mean, rstd);
+    for (int64_t i = 0; i < count; i++) CHECK(hy[i] == bf16_of_f32(y[i]), "bf16 norm: element %lld is not f32's", (long long)i);
+    gelu_forward(e, HEED_F32, count, x, y);
+    gelu_forward(e, HEED_BF16, count, hx, hy);
+    for (int64_t i = 0; i < count; i++) CHECK(hy[i] == bf16_of_f32(y[i]), "bf16 gelu: element %lld is not f32's", (long long)i);
+    gelu_backward(e, HEED_F32, count, x, dy, y, again);
+    gelu_backward(e, HEED_BF16, count, hx, hdy, hdy, hagain);
+    for (int64_t i = 0; i < count; i++)
+        CHECK(hdy[i] == bf16_of_f32(y[i]) && hagain[i] == bf16_of_f32(again[i]), "bf16 gelu gradient: element %lld is not f32's",
+              (long long)i);
+    void *all[] = {x, dy, w, b, y, again, mean, rstd, hx, hdy, hy, hagain};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) memory_free(all[i]);
+}
+
+static void test_loss_bf16(const engine *e, int64_t rows, int64_t C, int64_t V) {
+    const linear_shape head = {C, V, .order = LINEAR_OUT_IN};
+    float *x = some(rows * C), *w = some(V * C), *dx = some(rows * C), *dw = some(V * C);
+    for (int64_t i = 0; i < C; i++) x[i] *= 20;    // a row that is sure of its token: its slope is not what rounding 1 leaves
+    uint16_t *hx = rounded(e, x, rows * C), *hw = rounded(e, w, V * C);
+    double *X = doubled(x, rows * C, false), *W = doubled(w, V * C, false), *L = zeros(rows * V), *DL = zeros(rows * V);
+    double *aX = doubled(x, rows * C, true), *aW = doubled(w, V * C, true), *aDL = zeros(rows * V), *DX = zeros(rows * C),
+        *DW = zeros(V * C), *DB = zeros(V), *aDX = zeros(rows * C), *aDW = zeros(V * C);
+    reference_linear(head, rows, X, W, NULL, L);
+    int32_t *target = memory_take((size_t)rows * sizeof *target);
+    for (int64_t r = 0; r < rows; r++) target[r] = (int32_t)random_below(&draws, (uint64_t)V);
+    for (int64_t j = 0; j < V; j++) target[0] = L[j] > L[target[0]] ? (int32_t)j : target[0];
+    const double want = reference_cross_entropy(rows, V, L, target, DL);
+    for (int64_t i = 0; i < rows * V; i++) aDL[i] = fabs(DL[i]);
+    reference_linear_grad(head, rows, X, W, DL, DX, DW, DB);
+    reference_linear_grad(head, rows, aX, aW, aDL, aDX, aDW, DB);
+    void *scratch = memory_take(head_loss_scratch_bytes(HEED_BF16, rows, C, V));
+    double sum = 0;
+    int64_t scored = 0;
+    const head_loss h = {.rows = rows, .width = C, .vocabulary = V, .type = HEED_BF16, .x = hx, .w = hw, .target = target,
+                         .scale = 1, .dx = dx, .dw = dw, .dw_write = true};
+    head_loss_run(e, &h, &sum, &scored, scratch);
+    CHECK(scored == rows && fabs(sum - want) <= 1e-5 * ((double)rows + want), "bf16 loss: %.9g, reference %.9g", sum, want);
+    compare("bf16 loss dx", dx, DX, aDX, rows * C, (double)V + 256 + ROUNDED, 1e-3);
+    compare("bf16 loss dw", dw, DW, aDW, V * C, (double)rows + 256 + ROUNDED, 1e-3);
+    void *all[] = {x, w, dx, dw, hx, hw, X, W, L, DL, aX, aW, aDL, DX, DW, DB, aDX, aDW, target, scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) memory_free(all[i]);
+}
+
+static void test_all_bf16(const engine *e) {
+    static const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {130, 300, 96}, {70, 257, 17}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        test_linear_bf16(e, (linear_shape){shapes[i][1], shapes[i][2], .order = LINEAR_IN_OUT}, shapes[i][0]);
+        test_linear_bf16(e, (linear_shape){shapes[i][1], shapes[i][2], .order = LINEAR_OUT_IN}, shapes[i][0]);
+        test_pointwise_bf16(e, shapes[i][0], shapes[i][1]);
+    }
+    test_loss_bf16(e, 1, 5, 2);
+    test_loss_bf16(e, 300, 33, 101);
+}
+
 static void test_all(const engine *e) {
     static const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {130, 96, 300}, {70, 257, 17},
                                         {1, 300, 90}, {2, 64, 770}, {16, 77, 270}, {17, 40, 30}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        test_linear(e, (linear_shape){shapes[i][1], shapes[i][2], LINEAR_IN_OUT}, shapes[i][0]);
-        test_linear(e, (linear_shape){shapes[i][1], shapes[i][2], LINEAR_OUT_IN}, shapes[i][0]);
+        test_linear(e, (linear_shape){shapes[i][1], shapes[i][2], .order = LINEAR_IN_OUT}, shapes[i][0]);
+        test_linear(e, (linear_shape){shapes[i][1], shapes[i][2], .order = LINEAR_OUT_IN}, shapes[i][0]);
     }
-    const linear_shape few[] = {{300, 90, LINEAR_IN_OUT}, {90, 300, LINEAR_OUT_IN}, {40, 34000, LINEAR_IN_OUT},
-                                {9, 7, LINEAR_IN_OUT}};
+    const linear_shape few[] = {{300, 90, .order = LINEAR_IN_OUT}, {90, 300, .order = LINEAR_OUT_IN},
+                                {40, 34000, .order = LINEAR_IN_OUT}, {9, 7, .order = LINEAR_IN_OUT}};
     for (size_t i = 0; i < sizeof few / sizeof *few; i++) test_few_rows(e, e->cpu->name, few[i]);
     static const int64_t norms[][2] = {{1, 2}, {3, 17}, {70, 64}, {33, 130}};
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) test_norm(e, norms[i][0], norms[i][1]);
@@ -252,6 +378,7 @@ int main(void) {
         heed_error error;
         CHECK(engine_create(&e, 0, table->name, &error) == HEED_OK, "%s: %s", table->name, error.text);
         test_all(&e);
+        test_all_bf16(&e);
         engine_destroy(&e);
     }
     return test_end();

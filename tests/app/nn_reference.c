@@ -49,7 +49,7 @@ static double entropy_loss(const double *varied) { return reference_cross_entrop
 int main(void) {
     draws = random_of(5, 0);
     for (int order = 0; order < 2; order++) {
-        shape = (linear_shape){IN, OUT, order == 0 ? LINEAR_IN_OUT : LINEAR_OUT_IN};
+        shape = (linear_shape){IN, OUT, .order = order == 0 ? LINEAR_IN_OUT : LINEAR_OUT_IN};
         fill(x, ROWS * IN), fill(w, IN * OUT), fill(b, OUT), fill(dy, ROWS * OUT);
         n_y = ROWS * OUT;
         reference_linear_grad(shape, ROWS, x, w, dy, dx, dw, db);

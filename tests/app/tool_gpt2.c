@@ -2,6 +2,7 @@
 // What tests/python/test_gpt2.py asks of the model, as files:
 //     gradient MODEL BATCH OUT ATTENTION          logits, and the gradients of the sum of losses; prints sum and scored
 //     train MODEL BATCHES OUT ATTENTION RATE DECAY CLIP    one AdamW step a batch; prints each mean loss; saves to OUT
+// A last argument bf16 computes in that precision.
 // A batch file holds I32 tensors id, position, target (batches, rows, length), and may hold range (batches, rows, 2) and
 // document (batches, rows, length).
 #include "base/error.h"
@@ -98,11 +99,14 @@ static void train(model *m, const safetensors *batches, const char *out, const a
 }
 
 int main(int argc, char **argv) {
+    const bool bf16 = strcmp(argv[argc - 1], "bf16") == 0;
+    if (bf16) argc--;
     if (argc < 6) return 64;
     model *m;
     safetensors *file;
     need(model_load(&m, argv[2], &error));
     need(model_set_attention(m, &(attention_choice){.name = argv[5], .fallback_refuse = true}, true, &error));
+    need(model_set_precision(m, bf16 ? HEED_BF16 : HEED_F32, &error));
     need(safetensors_open(&file, argv[3], &error));
     if (strcmp(argv[1], "gradient") == 0) {
         const model_batch b = batch_of(file, 0);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GPT-2 against transformers: logits, every gradient, ten training losses, checkpoints both ways, padding, packing."""
 import json
+import math
 import subprocess
 
 import pytest
@@ -43,10 +44,10 @@ def run(tool, *arguments):
     return subprocess.run([str(tool("gpt2")), *map(str, arguments)], capture_output=True, text=True, timeout=120)
 
 
-def gradient(tool, tmp_path, folder, batches, attention="flash_attention_2"):
+def gradient(tool, tmp_path, folder, batches, attention="flash_attention_2", *more):
     """(logits, {name: gradient}, sum of losses, scored) by heed."""
     write(tmp_path / "batch.safetensors", batches)
-    done = run(tool, "gradient", folder, tmp_path / "batch.safetensors", tmp_path / "out.safetensors", attention)
+    done = run(tool, "gradient", folder, tmp_path / "batch.safetensors", tmp_path / "out.safetensors", attention, *more)
     assert done.returncode == 0, done.stderr
     tensors = safetensors_torch.load_file(str(tmp_path / "out.safetensors"))
     loss, scored = done.stdout.split()
@@ -191,6 +192,81 @@ def test_ten_losses_and_the_checkpoint(tool, tmp_path):
     with torch.no_grad():
         logits = opened.double()(batches["id"][0], position_ids=batches["position"][0]).logits
     assert_close(again, logits, "logits of the saved checkpoint")
+
+
+# ---- bf16 ----
+
+def autocast_gradients(model, ids, position, target):
+    """By torch.autocast: bf16 products and attention, f32 weights, norms and loss."""
+    model.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, loss = sum_of_losses(model, ids, position, target)
+    loss.backward()
+    return logits.detach().float(), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+def distance(got, want):
+    return ((got.double() - want).norm() / want.norm()).item()
+
+
+@pytest.mark.parametrize("attention", ["flash_attention_2", "eager"])
+def test_bf16_gradients(tool, tmp_path, attention):
+    """heed's bf16 is as near to the gradient in double as PyTorch's autocast is, in every parameter and in the logits."""
+    model = small()
+    model.save_pretrained(tmp_path / "model")
+    batches = random_batches(1, 6, 37)
+    batch = [batches[k][0] for k in ("id", "position", "target")]
+    other_logits, other = autocast_gradients(model, *batch)
+    exact = small().double()
+    logits, loss = sum_of_losses(exact, *batch)
+    loss.backward()
+    got_logits, got, got_loss, scored = gradient(tool, tmp_path, tmp_path / "model", batches, attention, "bf16")
+    assert scored == 6 * 36
+    assert abs(got_loss - loss.item()) <= 5e-3 * loss.item()
+    want = {name: p.grad for name, p in exact.named_parameters()}
+    errors = {"logits": (distance(got_logits, logits), distance(other_logits, logits))}
+    errors |= {name: (distance(got[name], want[name]), distance(other[name], want[name])) for name in want}
+    for name, (ours, theirs) in errors.items():
+        assert 1e-5 < ours, f"{name} is too exact ({ours:.2g}) to have been computed in bf16"
+        assert ours <= 2 * theirs, f"{name}: off by {ours:.3g} of its length, PyTorch's autocast by {theirs:.3g}"
+    mean = [sum(e[side] for e in errors.values()) / len(errors) for side in (0, 1)]
+    assert mean[0] <= 1.2 * mean[1], f"on average off by {mean[0]:.3g}, PyTorch's autocast by {mean[1]:.3g}"
+
+
+def test_bf16_training_curve(tool, tmp_path):
+    """Thirty steps: the losses stay as near to those of f32 as PyTorch's autocast does, and the saved weights are f32."""
+    steps = 30
+    model = small()
+    model.save_pretrained(tmp_path / "model")
+    batches = random_batches(3, 4, 16)
+    batches = {k: v.repeat(steps // 3, 1, 1) for k, v in batches.items()}
+    write(tmp_path / "batches.safetensors", batches)
+    curves = []
+    for more in ([], ["bf16"]):
+        (tmp_path / "saved").mkdir(exist_ok=True)
+        done = run(tool, "train", tmp_path / "model", tmp_path / "batches.safetensors", tmp_path / "saved", "flash_attention_2",
+                   1e-3, 0.1, 1.0, *more)
+        assert done.returncode == 0, done.stderr
+        curves.append([float(line.split()[0]) for line in done.stdout.splitlines()])
+    optimizer = adamw_for(model, 1e-3, 0.1)
+    theirs = []
+    for i in range(steps):
+        target = batches["target"][i]
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            _, loss = sum_of_losses(model, batches["id"][i], batches["position"][i], target)
+        loss = loss / (target >= 0).sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        theirs.append(loss.item())
+    f32, ours = curves
+    assert f32[-1] < 0.5 * f32[0]
+    gap = [math.sqrt(sum((x / y - 1) ** 2 for x, y in zip(side, f32, strict=True)) / steps) for side in (ours, theirs)]
+    assert 0 < gap[0] <= 2 * gap[1], f"bf16 leaves the losses of f32 by {gap[0]:.3g}, PyTorch's autocast by {gap[1]:.3g}"
+    saved = safetensors_torch.load_file(str(tmp_path / "saved" / "model.safetensors"))
+    weight = saved["transformer.h.0.attn.c_attn.weight"]
+    assert weight.dtype == torch.float32 and not torch.equal(weight, weight.bfloat16().float())
 
 
 def changed_files(folder, **fields):

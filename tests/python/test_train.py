@@ -297,6 +297,36 @@ def test_nan_stops_with_its_origin(run_heed, text_file, tmp_path):
     sentence(done, 4, "step")
 
 
+# ---- bf16 ----
+
+def test_bf16(run_heed, text_file, tmp_path):
+    """Near f32's losses without being them; recorded; f32 checkpoints; resumed bit for bit; eval computes it too."""
+    options = ["--max_steps", 12, "--learning_rate", "3e-4", "--save_steps", 5, "--eval_steps", 6]
+    for name, flag in (("f32", []), ("whole", ["--bf16"]), ("parts", ["--bf16"])):
+        done = run_heed(*small(text_file, tmp_path / name, *options, *flag))
+        assert done.returncode == 0, done.stderr
+    plain, whole = ([m["loss"] for m in metrics(tmp_path / name)[0]] for name in ("f32", "whole"))
+    assert plain != whole and max(abs(a - b) / a for a, b in zip(plain, whole, strict=True)) < 1e-2, (plain, whole)
+    effective = json.loads((tmp_path / "whole/run.json").read_text())["options"]["effective"]
+    assert effective["bf16"] is True and effective["fp32"] is False
+    problems = {r["problem"] for r in json.loads((tmp_path / "whole/attention.json").read_text())}
+    assert problems and all("bf16" in p.split() for p in problems), problems
+    for folder in (tmp_path / "parts").glob("checkpoints/*"):
+        if folder.name != "step-5":
+            subprocess.run(["rm", "-r", folder], check=True)
+    done = run_heed(*small(text_file, tmp_path / "parts", *options, "--bf16", "--resume_from_checkpoint", "latest"))
+    assert done.returncode == 0, done.stderr
+    assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
+    assert weights(tmp_path / "whole/checkpoints/final") == weights(tmp_path / "parts/checkpoints/final")
+    losses = []
+    for flag in ([], ["--bf16"]):
+        done = run_heed("eval", "--model", tmp_path / "whole/checkpoints/final", "--dataset", text_file, "--max_length", 48,
+                        "--json", *flag)
+        assert done.returncode == 0, done.stderr
+        losses.append(json.loads(done.stdout)["eval_loss"])
+    assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 1e-2 * losses[0]
+
+
 # ---- memory ----
 
 @pytest.mark.parametrize("more", [[], ["--use_packing", "--attn_implementation", "eager"]], ids=["padded", "packed"])
@@ -325,7 +355,7 @@ BAD = [
     (["--max_length", "-5"], 64, ["--max_length"]),
     (["--mode", "sft"], 3, ["sft", "not built"]),
     (["--use_lora"], 3, ["--use_lora"]),
-    (["--bf16"], 3, ["--bf16"]),
+    (["--bf16", "--fp32"], 64, ["--bf16", "--fp32"]),
     (["--fp16"], 3, ["refused"]),
     (["--lr_scheduler_type", "lineer"], 64, ["linear"]),
     (["--on_nan", "go"], 64, ["--on_nan", "skip"]),

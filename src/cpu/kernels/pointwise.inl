@@ -4,6 +4,7 @@
 static inline v_f32 take(const float *x, int64_t left) { return load_upto(HEED_F32, x, 0, left); }
 static inline void put(float *x, v_f32 y, int64_t left) { store_upto(HEED_F32, x, 0, y, left); }
 
+// Where operands may be f32 or bf16, a body is compiled once for each: `type` is a constant in it.
 static void add_arrays(int64_t n, const float *a, const float *b, float *sum) {
     for (int64_t j = 0; j < n; j += V_LANES) put(sum + j, v_add(take(a + j, n - j), take(b + j, n - j)), n - j);
 }
@@ -18,24 +19,36 @@ static inline v_f32 gelu_exp(v_f32 x, v_f32 square) {
     return v_exp(v_sub(v_zero(), v_min(v_set(88.0f), v_max(v_set(-88.0f), inner))));
 }
 
-static void gelu(int64_t n, const float *x, float *y) {
+static inline __attribute__((always_inline)) void gelu_of(heed_dtype type, int64_t n, const void *x, void *y) {
     for (int64_t j = 0; j < n; j += V_LANES) {
-        const v_f32 a = v_max(v_set(-12.0f), take(x + j, n - j)), near = v_min(v_set(12.0f), a);
-        put(y + j, v_mul(a, v_div(v_set(1.0f), v_add(v_set(1.0f), gelu_exp(near, v_mul(near, near))))), n - j);
+        const v_f32 a = v_max(v_set(-12.0f), load_upto(type, x, j, n - j)), near = v_min(v_set(12.0f), a);
+        const v_f32 s = v_div(v_set(1.0f), v_add(v_set(1.0f), gelu_exp(near, v_mul(near, near))));
+        store_upto(type, y, j, v_mul(a, s), n - j);
     }
 }
 
+static void gelu(int64_t n, heed_dtype type, const void *x, void *y) {
+    if (type == HEED_BF16) gelu_of(HEED_BF16, n, x, y);
+    else gelu_of(HEED_F32, n, x, y);
+}
+
 // forward: y = x s, s = 1 / (1 + e), e = e^(-2u)      so:  dy/dx = s + x s (1 - s) * 2 du/dx,  1 - s = e s
-static void gelu_grad(int64_t n, const float *x, const float *dy, float *dx, float *y) {
+static inline __attribute__((always_inline)) void gelu_grad_of(heed_dtype type, int64_t n, const void *x, const void *dy,
+                                                                void *dx, void *y) {
     for (int64_t j = 0; j < n; j += V_LANES) {
-        const v_f32 a = v_max(v_set(-12.0f), take(x + j, n - j)), near = v_min(v_set(12.0f), a);
+        const v_f32 a = v_max(v_set(-12.0f), load_upto(type, x, j, n - j)), near = v_min(v_set(12.0f), a);
         const v_f32 square = v_mul(near, near), e = gelu_exp(near, square);
         const v_f32 s = v_div(v_set(1.0f), v_add(v_set(1.0f), e));
         const v_f32 inner = v_fma(v_set(3 * 0.044715f * 1.5957691216f), square, v_set(1.5957691216f));
         const v_f32 slope = v_fma(v_mul(v_mul(near, s), v_mul(e, s)), inner, s);
-        put(dx + j, v_mul(take(dy + j, n - j), slope), n - j);
-        if (y != NULL) put(y + j, v_mul(a, s), n - j);
+        store_upto(type, dx, j, v_mul(load_upto(type, dy, j, n - j), slope), n - j);
+        if (y != NULL) store_upto(type, y, j, v_mul(a, s), n - j);
     }
+}
+
+static void gelu_grad(int64_t n, heed_dtype type, const void *x, const void *dy, void *dx, void *y) {
+    if (type == HEED_BF16) gelu_grad_of(HEED_BF16, n, x, dy, dx, y);
+    else gelu_grad_of(HEED_F32, n, x, dy, dx, y);
 }
 
 // ---- few rows times a matrix ----------------------------------------------------------------------------------------
@@ -93,7 +106,7 @@ static void rows_times(int64_t m, int64_t n, int64_t k, const float *x, int64_t 
 // ---- layer norm -----------------------------------------------------------------------------------------------------
 
 static void norm(int64_t n, float epsilon, const float *x, const float *added, float *sum, const float *weight,
-                 const float *bias, float *y, float *mean, float *rstd) {
+                 const float *bias, heed_dtype type, void *y, float *mean, float *rstd) {
     v_f32 total = v_zero();
     if (added != NULL) {
         for (int64_t j = 0; j < n; j += V_LANES) {
@@ -115,7 +128,7 @@ static void norm(int64_t n, float epsilon, const float *x, const float *added, f
     const float scale = 1.0f / sqrtf(v_reduce_add(squares) / (float)n + epsilon);
     for (int64_t j = 0; j < n; j += V_LANES) {
         const v_f32 t = v_mul(v_sub(take(x + j, n - j), v_set(middle)), v_set(scale));
-        put(y + j, v_fma(t, take(weight + j, n - j), take(bias + j, n - j)), n - j);
+        store_upto(type, y, j, v_fma(t, take(weight + j, n - j), take(bias + j, n - j)), n - j);
     }
     *mean = middle;
     *rstd = scale;
@@ -145,15 +158,21 @@ static void norm_grad(int64_t n, const float *x, float mean, float rstd, const f
 
 enum { SUM_ROWS_GROUP = 32, SUM_BLOCK = 4096 };    // sums of sums: a long chain of f32 additions loses digits
 
-static void sum_rows(int64_t m, int64_t n, const float *x, int64_t ld, float *y) {
+static inline __attribute__((always_inline)) void sum_rows_of(heed_dtype type, int64_t m, int64_t n, const void *x, int64_t ld,
+                                                               float *y) {
     for (int64_t r0 = 0; r0 < m; r0 += SUM_ROWS_GROUP) {
         const int64_t rows = m - r0 < SUM_ROWS_GROUP ? m - r0 : SUM_ROWS_GROUP;
         for (int64_t j = 0; j < n; j += V_LANES) {
             v_f32 total = v_zero();
-            for (int64_t r = 0; r < rows; r++) total = v_add(total, take(x + (r0 + r) * ld + j, n - j));
+            for (int64_t r = 0; r < rows; r++) total = v_add(total, load_upto(type, x, (r0 + r) * ld + j, n - j));
             put(y + j, v_add(total, take(y + j, n - j)), n - j);
         }
     }
+}
+
+static void sum_rows(int64_t m, int64_t n, heed_dtype type, const void *x, int64_t ld, float *y) {
+    if (type == HEED_BF16) sum_rows_of(HEED_BF16, m, n, x, ld, y);
+    else sum_rows_of(HEED_F32, m, n, x, ld, y);
 }
 
 static double log_sum_exp(int64_t n, const float *x) {
@@ -180,9 +199,10 @@ static double log_sum_exp(int64_t n, const float *x) {
     return (double)top + log(sum);
 }
 
-static void softmax_scaled(int64_t n, float *x, double log_sum, float scale) {
+static void softmax_scaled(int64_t n, const float *x, double log_sum, float scale, heed_dtype type, void *y) {
     const v_f32 minus = v_set((float)log_sum), factor = v_set(scale);
-    for (int64_t j = 0; j < n; j += V_LANES) put(x + j, v_mul(factor, v_exp(v_sub(take(x + j, n - j), minus))), n - j);
+    for (int64_t j = 0; j < n; j += V_LANES)
+        store_upto(type, y, j, v_mul(factor, v_exp(v_sub(take(x + j, n - j), minus))), n - j);
 }
 
 // ---- optimizer ------------------------------------------------------------------------------------------------------
@@ -209,7 +229,7 @@ static double sum_squares(int64_t n, const float *x) {
     return sum;
 }
 
-static void adamw(int64_t n, const adamw_factors *f, float *value, const float *grad, float *m, float *v) {
+static void adamw(int64_t n, const adamw_factors *f, float *value, const float *grad, float *m, float *v, uint16_t *rounded) {
     const v_f32 keep = v_set(f->keep), scale = v_set(f->grad_scale), rest1 = v_set(f->rest1), beta2 = v_set(f->beta2);
     const v_f32 rest2 = v_set(f->rest2), step = v_set(f->step_size), root = v_set(f->root_scale), epsilon = v_set(f->epsilon);
     for (int64_t j = 0; j < n; j += V_LANES) {
@@ -220,6 +240,8 @@ static void adamw(int64_t n, const adamw_factors *f, float *value, const float *
         const v_f32 bottom = v_fma(v_sqrt(v_new), root, epsilon);
         put(m + j, m_new, left);
         put(v + j, v_new, left);
-        put(value + j, v_fnma(step, v_div(m_new, bottom), v_mul(keep, take(value + j, left))), left);
+        const v_f32 next = v_fnma(step, v_div(m_new, bottom), v_mul(keep, take(value + j, left)));
+        put(value + j, next, left);
+        if (rounded != NULL) store_upto(HEED_BF16, rounded, j, next, left);
     }
 }
