@@ -31,7 +31,7 @@ def fetch(requirement, *options, environment=()):
     if archive.suffix == ".whl":
         zipfile.ZipFile(archive).extractall(place)
     else:
-        tarfile.open(archive).extractall(place, filter="data")
+        tarfile.open(archive).extractall(place, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     archive.unlink()
     (place / "done").touch()
     return place

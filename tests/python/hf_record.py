@@ -29,7 +29,8 @@ def calls(family, model, seed):
     def recorded(layer, q, k, v, mask, **options):
         out, weights = plain(layer, q, k, v, mask, **options)
         scale = options.get("scaling")
-        made.append({"q": q, "k": k, "v": v, "out": out.transpose(1, 2), "weights": weights, "layer": layer.layer_idx,
+        made.append({"again": lambda c: plain(layer, c.q, c.k, c.v, mask, **options)[0].transpose(1, 2), "q": q, "k": k, "v": v,
+                     "out": out.transpose(1, 2), "weights": weights, "layer": layer.layer_idx,
                      "scale": q.shape[-1] ** -0.5 if scale is None else scale, "cap": options.get("softcap"),
                      "window": options.get("sliding_window"), "sinks": getattr(layer, "sinks", None)})
         return out, weights

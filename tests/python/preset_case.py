@@ -11,6 +11,7 @@ import random
 
 import heed_ctypes as h
 import torch
+from test_attention_torch import floors
 
 EPS32 = 2.0 ** -23
 IMPLEMENTATIONS = ("ref", "cpu.eager", "cpu.flash")
@@ -34,11 +35,14 @@ class Case:
     empty: str = "zero"
     windows: list = dataclasses.field(default_factory=list)   # masks that have no token
     name: str = ""
+    dropout = 0.0
 
     @property
     def sizes(self):
         b, hq, sq, d = self.q.shape
         return b, hq, self.k.shape[1], sq, self.k.shape[2], d, self.v.shape[3]
+
+    hq, hkv, d = (property(lambda self, n=n: self.sizes[n]) for n in (1, 2, 5))
 
     @property
     def text(self):
@@ -61,7 +65,7 @@ def formula(case, dtype):
     x = torch.where(see, x, -torch.inf)
     sink = torch.full((1, hq, 1, 1), -torch.inf, dtype=dtype) if case.sinks is None else case.sinks.to(dtype).view(1, -1, 1, 1)
     m = torch.maximum(x.amax(-1, keepdim=True), sink) if skv else sink.expand(b, hq, sq, 1)
-    m = torch.where(m == -torch.inf, 0.0, m)
+    m = torch.where(m == -torch.inf, 0.0, m).detach()
     z = torch.exp(x - m).sum(-1, keepdim=True) + torch.exp(sink - m)
     w = torch.where(z > 0, torch.exp(x - m) / torch.where(z > 0, z, 1.0), 0.0)
     lse = (m + torch.log(z))[..., 0]
@@ -83,8 +87,15 @@ def finite(x):
     return torch.where(torch.isinf(x), 0.0, x)
 
 
-def run(library, case, implementation):
-    """heed's out and lse, lse also in the preset's words (None where it returns none)."""
+def gradients(function, case, dout, dtype=torch.float32):
+    """dq, dk, dv of out = function(case), by autograd."""
+    leaves = [x.detach().to(dtype).requires_grad_() for x in (case.q, case.k, case.v)]
+    out = function(dataclasses.replace(case, q=leaves[0], k=leaves[1], v=leaves[2]))
+    return torch.autograd.grad(out, leaves, dout.to(dtype))
+
+
+def run(library, case, implementation, dout=None):
+    """heed's out and lse, lse also in the preset's words (None where it returns none); with dout: dq, dk and dv."""
     b, hq, _, sq, _, _, dv = case.sizes
     problem = h.parse(library, case.text)
     used = sum(mask.kind is not None for mask in problem.mask)
@@ -97,6 +108,13 @@ def run(library, case, implementation):
     args = h.Args(out=out.data_ptr(), lse=lse.data_ptr(), **{name: x.data_ptr() for name, x in hold.items()})
     plan = h.Plan(library, problem, implementation, threads=1)
     plan.run(args)
+    if dout is not None:
+        made = [torch.full_like(x, 7.0) for x in (hold["q"], hold["k"], hold["v"])]
+        dout = dout.contiguous()
+        args.dout, args.dq, args.dk, args.dv = (x.data_ptr() for x in (dout, *made))
+        problem.pass_ = h.BACKWARD
+        h.Plan(library, problem, implementation, threads=1).run(args)
+        return made
     own = lse.clone()
     if not h.preset(library, case.preset).contents.gives_lse:
         return out, own, None
@@ -148,6 +166,36 @@ def judge(library, case, theirs, their_lse=None):
             beyond = 2 * bound_lse + ulp(finite(their_lse).abs().max().item())
             close(translated, their_lse, beyond, f"{case.name}: {case.preset}'s lse of {implementation}, {case.text}")
     assert ran == len(IMPLEMENTATIONS), f"{case.text}: only {ran} implementations ran"
+
+
+def upstream(case, seen_only=False):
+    """dout of a case; seen_only: 0 where a row sees no key."""
+    dout = torch.randn(*case.q.shape[:3], case.v.shape[3], generator=torch.Generator().manual_seed(case.q.numel()))
+    return dout * case.see.any(-1, keepdim=True) if seen_only else dout
+
+
+def judge_gradients(library, case, theirs, arrays=("dq", "dk", "dv"), seen_only=False):
+    """The same of dq, dk and dv. theirs(case) is the other system's out, through which autograd goes, or the gradients themselves.
+
+    Where a row is empty by rule `nan` the other system says which gradients are NaN; the rest is what rule `zero` gives.
+    """
+    dout, written = upstream(case, seen_only), dataclasses.replace(case, empty="zero" if case.empty == "nan" else case.empty)
+    exact = gradients(lambda c: formula(c, torch.float64)[0], written, dout, torch.float64)
+    plain = gradients(lambda c: formula(c, torch.float32)[0], written, dout)
+    theirs = gradients(theirs, case, dout) if callable(theirs) else theirs
+    weights = formula(written, torch.float64)[2]
+    bias = None if case.bias is None else finite(case.bias)
+    bounds = floors(case, case.q, case.k, case.v, dout, weights, None, torch.ones(()), bias)[1:4]
+    bounds = [3 * (p.double() - x).abs().max().item() + ulp(x.abs().max().item()) + floor.item()
+              for p, x, floor in zip(plain, exact, bounds)]
+    if case.empty == "nan":
+        exact = [torch.where(torch.isnan(t), torch.nan, x) for t, x in zip(theirs, exact)]
+    sides = [("its own system", theirs)]
+    sides += [(implementation, run(library, case, implementation, dout)) for implementation in IMPLEMENTATIONS]
+    for name, got in sides:
+        for array, x, y, bound in zip(("dq", "dk", "dv"), got, exact, bounds):
+            if array in arrays:
+                close(x, y, bound, f"{case.name}: {array} of {name}, {case.text}")
 
 
 class Draw(random.Random):

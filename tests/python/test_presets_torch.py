@@ -56,10 +56,12 @@ def test_torch(library):
         case, mask, causal = drawn(seed, "torch", "zero")
         assert torch.__version__.split("+")[0] in h.preset(library, "torch").contents.proof.decode()
         for backend in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION):
+            def sdpa(c):
+                return F.scaled_dot_product_attention(c.q, c.k, c.v, mask, is_causal=causal, scale=c.scale,
+                                                      enable_gqa=c.hq != c.hkv)
             with sdpa_kernel(backend):
-                theirs = F.scaled_dot_product_attention(case.q, case.k, case.v, mask, is_causal=causal, scale=case.scale,
-                                                        enable_gqa=case.q.shape[1] != case.k.shape[1])
-            pc.judge(library, case, theirs)
+                pc.judge(library, case, sdpa(case))
+                pc.judge_gradients(library, case, sdpa)
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*expand(case), 0.0, causal,
                                                                               attn_mask=additive(case, mask), scale=case.scale)
         pc.judge(library, case, out, lse)
@@ -81,7 +83,7 @@ def old(old_python, root, tmp_path_factory):
     for seed in SEEDS:
         case, mask, causal = drawn(seed, "torch_pre25", "nan")
         q, k, v = expand(case)
-        given |= {f"{seed}.{name}": x.numpy() for name, x in (("q", q), ("k", k), ("v", v))}
+        given |= {f"{seed}.{name}": x.numpy() for name, x in (("q", q), ("k", k), ("v", v), ("dout", pc.upstream(case)))}
         given[f"{seed}.options"] = numpy.array(json.dumps({"causal": causal, "scale": case.scale}))
         if mask is not None:
             given[f"{seed}.mask"] = mask.numpy()
@@ -96,6 +98,9 @@ def test_torch_pre25(library, old):
         case, _, _ = drawn(seed, "torch_pre25", "nan")
         assert str(old["version"]).split("+")[0] in h.preset(library, "torch_pre25").contents.proof.decode()
         pc.judge(library, case, torch.from_numpy(old[f"{seed}.math"]))
+        group = case.hq // case.hkv
+        dq, dk, dv = (torch.from_numpy(old[f"{seed}.{name}"]) for name in ("dq", "dk", "dv"))
+        pc.judge_gradients(library, case, [dq, *(x.unflatten(1, (case.hkv, group)).sum(2) for x in (dk, dv))])
         pc.judge(library, case, torch.from_numpy(old[f"{seed}.flash"]), torch.from_numpy(old[f"{seed}.lse"]))
 
 
