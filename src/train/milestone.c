@@ -87,7 +87,8 @@ static bool weigh(train_run *r, bool saved) {
     return true;
 }
 
-// A run that goes on in another folder takes the best checkpoint of the former one along.
+// A run that goes on in another folder takes the best checkpoint of the former one along. Where it is gone, the best is sought
+// anew.
 heed_status run_bring_best(train_run *r, heed_error *error) {
     if (r->resume == NULL || !options_keep_best(&r->o) || r->at.best_step < 0) return HEED_OK;
     char name[32];
@@ -97,6 +98,11 @@ heed_status run_bring_best(train_run *r, heed_error *error) {
     heed_status status = HEED_OK;
     if (from == NULL || to == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a path");
     else if (!file_is_folder(to) && file_is_folder(from)) status = checkpoint_copy(from, to, error);
+    if (status == HEED_OK && !file_is_folder(to)) {
+        output_line(r->asked->out, LINE_NOTE, "the checkpoint of step %lld, the best so far, is gone: the best is sought anew",
+                    (long long)r->at.best_step);
+        r->at.best_step = -1;
+    }
     free(beside);
     free(from);
     free(to);

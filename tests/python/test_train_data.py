@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mixtures end to end, and data sets as they lie in the Hugging Face cache."""
+import csv
+import io
 import json
 import os
 import shutil
 import statistics
+import struct
 
 import pytest
 
@@ -68,6 +71,25 @@ def test_mixture(run_heed, texts, tmp_path):
     assert timeless(cut) == timeless(out) and weights(cut / "checkpoints/final") == weights(out / "checkpoints/final")
     options[3] = "0.5,0.25,0.25"
     sentence(run_heed(*job(cut, *options, "--resume_from_checkpoint", "latest")), 64, "rates")
+
+
+def test_formats_are_one_data_set(run_heed, texts, tmp_path):
+    """The same documents in every format: the same run, to the last digit."""
+    documents, runs = TEXTS["cats"] + ['with "quotes", commas\tand a tab', "two\nlines"], {}
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([["text", "n"], *([d, i] for i, d in enumerate(documents))])
+    tabs = io.StringIO(newline="")
+    csv.writer(tabs, delimiter="\t").writerows([["n", "text"], *([i, d] for i, d in enumerate(documents))])
+    ids = [i for d in documents for i in [*d.encode(), 256]]
+    files = {"txt": "\n\n".join(documents).encode(), "jsonl": records(documents).encode(), "json": records(documents).encode(),
+             "csv": table.getvalue().encode(), "tsv": tabs.getvalue().encode(), "bin": struct.pack(f"<{len(ids)}H", *ids)}
+    for ending, raw in files.items():
+        path = tmp_path / f"data.{ending}"
+        path.write_bytes(raw)
+        done = run_heed(*job(tmp_path / ending, "--dataset", path, "--max_steps", 3))
+        assert done.returncode == 0, done.stderr
+        runs[ending] = timeless(tmp_path / ending)
+    assert all(run == runs["txt"] for run in runs.values()), runs
 
 
 def test_mixture_of_one_is_the_data_set(run_heed, texts, tmp_path):

@@ -110,6 +110,21 @@ def test_load_best(run_heed, text_file, tmp_path, limit, greater):
     assert saved(cut) == saved(out) and timeless(cut) == timeless(out)
 
 
+def test_best_is_gone(run_heed, text_file, tmp_path):
+    """The best is sought anew, and said, rather than found missing after hours."""
+    out = tmp_path / "run"
+    options = ["--eval_steps", 2, "--save_steps", 2, "--load_best_model_at_end", "--save_strategy", "steps", "--learning_rate",
+               "3e-3", "--greater_is_better", "true", "--save_total_limit", 9]
+    assert run_heed(*small(text_file, out, "--max_steps", 6, *options)).returncode == 0
+    best = json.loads((out / "final_metrics.json").read_text())["best_step"]
+    assert best < 6
+    shutil.rmtree(out / f"checkpoints/step-{best}")
+    done = run_heed(*small(text_file, out, "--max_steps", 10, *options, "--resume_from_checkpoint", "latest"))
+    assert done.returncode == 0 and f"step {best}, the best so far, is gone" in done.stdout, done.stderr
+    later = {step: loss for step, loss in evaluations(out) if step > 6}
+    assert json.loads((out / "final_metrics.json").read_text())["best_step"] == max(later, key=later.get)
+
+
 def test_save_best(run_heed, text_file, tmp_path):
     out = tmp_path / "run"
     done = run_heed(*small(text_file, out, "--max_steps", 12, "--eval_steps", 3, "--save_strategy", "best", "--save_total_limit",
