@@ -78,6 +78,16 @@ foreach(source IN LISTS example_sources)
   set_tests_properties(example_${name} PROPERTIES TIMEOUT ${heed_test_seconds} LABELS smoke)
 endforeach()
 
+# Every bench/*.c; as a test it only shows that it runs.
+file(GLOB bench_sources CONFIGURE_DEPENDS bench/*.c)
+foreach(source IN LISTS bench_sources)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(bench_${name} ${source})
+  target_link_libraries(bench_${name} heed)
+  add_test(NAME bench_${name} COMMAND bench_${name} 100 16 1)
+  set_tests_properties(bench_${name} PROPERTIES TIMEOUT ${heed_test_seconds})
+endforeach()
+
 if(NOT CMAKE_CROSSCOMPILING)
   add_test(NAME headers_alone COMMAND ${CMAKE_SOURCE_DIR}/tests/headers/run.sh ${CMAKE_SOURCE_DIR}/include ${CMAKE_C_COMPILER})
   # tests/cli/run.*: the program's verbs, by script and expected output.

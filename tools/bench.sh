@@ -5,6 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${HEED_BUILD:-build}
 "$build/heed" bench || exit
+"$build/bench_own_mask" || exit
 if ! tools/venv.sh; then
     echo "The peers are left out: .venv could not be made (tools/venv.sh; HEED_PIP_ARGS passes pip your own index)."
     exit 0
