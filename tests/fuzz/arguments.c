@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     int count = 0, n_words = 0;
     while (verbs[count] != NULL) count++;
     const verb *v = verbs[data[0] % count];
+    if (v->below != NULL) v = v->below[0];    // a verb of verbs has no options of its own
     char *text = malloc(n), *word[WORDS];
     REQUIRE(text != NULL, "no memory");
     memcpy(text, data + 1, n - 1);

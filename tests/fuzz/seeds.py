@@ -111,6 +111,22 @@ def run_files():
     yield b'\x00{"step": -3}\n\n[]\n{"step": 1e3}\nx\n{"step": 7, "eval_loss": null}\n'
 
 
+def runs():
+    options = {"given": {"seed": 1}, "effective": {"seed": 1, "learning_rate": 1e-3, "attn_preset": None}}
+    part = {"options": options, "resumed_from": "x/checkpoints/step-5"}
+    run = {"options": options, "machine": {"heed": "0.1.0", "cpu_features": ["avx2"]}, "model": {"layers": 4},
+           "data": {"rows": 3, "members": [{"name": "a", "rate": 0.5}]}, "resumed": [part]}
+    attention = [{"pass": p, "requested": "auto", "actual": "cpu.flash", "preset": "heed", "reason": "r", "substituted": False}
+                 for p in ("training", "evaluation")]
+    lines = [{"step": s, "loss": 5 - s, "eval_loss/a": 2.5, "truncated": s == 2, "deep": {"er": s}} for s in range(1, 6)]
+    lines.append({"step": 6, "non_finite": {"sentence": "layer 3"}})
+    final = {"status": "done", "eval_loss": 2, "truncated": True, "attention": {}}
+    text = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    yield b"\0".join([json.dumps(run).encode(), json.dumps(attention).encode(), json.dumps(final).encode(), text])
+    yield b"{}\0[]\0{}\0" + text[::-1]
+    yield b"\0\0\0" + text + b'{"step": 3'
+
+
 TEXTS = [b"one two\n\nthree\r\n \t\r\nfour", b"\xef\xbb\xbfmark\n\xef\xbb\xbfinside", b"a\0b\n\n\xff\xfe\n", b"\n\n", b"x",
          "The caf\u00e9's 12 \u4e16\u754c <|endoftext|> aaaa \u2028 \U0001f600".encode()]
 RECORDS = [b'{"text": "a"}\n\n{"text": "b\\u0000c", "x": [1]}\r\n', b'{"text": ""}', b'{"prompt": "p", "answer": "a"}\n', b"[1]\n"]
@@ -132,6 +148,7 @@ def seeds():
                    [b"\3" + t.replace(b",", b"\t") for t in TABLES] + [b"\4" + struct.pack("<5H", 65, 66, 256, 67, 300)],
         "model": list(models()),
         "run_files": list(run_files()),
+        "runs": list(runs()),
         "arguments": list(arguments()),
     }
 
@@ -154,6 +171,7 @@ WORDS = {
     "dataset": ['{"text":"', '"}\\x0a', "\\x0d\\x0a", "\\xef\\xbb\\xbf", "<|endoftext|>", '""', "text", "prompt", "answer"],
     "arguments": ["--max_steps", "--eval_steps", "--eval_strategy", "--use_packing", "--packing_leak", "--warmup_ratio", "--json",
                   "--attn_implementation", "--attn_preset", "--help", "--", "=", "1e99", "-1", "\\x0a"],
+    "runs": ['"step"', '"loss"', '"name"', '"effective"', '"actual"', '"resumed"', "}\\x0a{", "null", "-1", "1e308", "[", "{"],
     "run_files": ['"step"', "-1", "9223372036854775807", "}\\x0a{", "null", '"files"', '"checksum"'],
 }
 
