@@ -10,7 +10,7 @@
 
 // One data set that is trained on.
 typedef struct {
-    char label[128];              // as the options name it, with its configuration
+    char label[128];              // for people and as a part of keys: "valid.txt", "owner/name:config"
     dataset all, part, held;      // what was read; all without what is held out; that, or the data set's own split
     const dataset *learn;         // trained on: all or part
     bool judged;                  // held is something to evaluate on

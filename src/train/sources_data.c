@@ -68,11 +68,26 @@ static void label_mend(char *label) {
     json_decref(text);
 }
 
+// What a data set is called: the last part of a local path, a repository's name as it is, with the configuration. Where two
+// would be called the same, all are called what the options call them.
+static void label_members(sources *s) {
+    bool same = false;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int64_t i = 0; i < s->members.count; i++) {
+            const char *name = s->members.name[i], *config = s->members.config[i], *slash = strrchr(name, '/');
+            char *label = s->data[i].label;
+            if (pass == 0 && file_exists(name) && slash != NULL && slash[1] != 0) name = slash + 1;
+            snprintf(label, sizeof s->data[i].label, "%s%s%s", name, config != NULL ? ":" : "", config != NULL ? config : "");
+            label_mend(label);
+            for (int64_t j = 0; j < i; j++) same = same || strcmp(label, s->data[j].label) == 0;
+        }
+        if (!same) return;
+    }
+}
+
 // judged: it is evaluated on its own part. Else all of it is trained on.
 static heed_status open_member(source_data *d, const wanted *w, bool judged, const tokenizer *words, int64_t seed,
                                heed_error *error) {
-    snprintf(d->label, sizeof d->label, "%s%s%s", w->name, w->config != NULL ? ":" : "", w->config != NULL ? w->config : "");
-    label_mend(d->label);
     heed_status status;
     if (is_demo(w->name)) status = dataset_demo(&d->all, words, (uint64_t)seed, DEMO_DOCUMENTS, error);
     else if (has_splits(w->name)) status = open_splits(d, w, judged, words, error);
@@ -110,6 +125,7 @@ heed_status sources_open_data(sources *s, const train_options *o, heed_error *er
     if (status != HEED_OK) return status;
     s->data = calloc((size_t)s->members.count, sizeof *s->data);
     if (s->data == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a list of data sets");
+    label_members(s);
     // The demo's evaluation is what training on demo would have held out: a part of the data only where demo is the data.
     const bool one_demo = s->members.count == 1 && is_demo(s->members.name[0]);
     const bool own = o->eval_dataset == NULL || (one_demo && is_demo(o->eval_dataset));

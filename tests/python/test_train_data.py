@@ -47,21 +47,21 @@ def test_mixture(run_heed, texts, tmp_path):
     assert json.loads((out / "run.json").read_text())["steps_per_epoch"] == 38
     last = [m for m in lines(out) if "eval_loss" in m][-1]
     losses, sizes = [], []
-    for name, path in zip(TEXTS, names, strict=True):
+    for name in TEXTS:
         alone = run_heed("eval", "--model", out / "checkpoints/final", "--dataset", texts / f"{name}-held.txt", "--json",
                          "--max_length", 48, "--batch_size", 5, "--threads", 1)
         alone = json.loads(alone.stdout)
         for key in ("eval_loss", "perplexity", "bits_per_byte"):
-            assert abs(last[f"{key}/{path}"] - alone[key]) < 1e-7, key    # --json prints nine digits
-        losses.append(last[f"eval_loss/{path}"])
+            assert abs(last[f"{key}/{name}.txt"] - alone[key]) < 1e-7, key    # --json prints nine digits
+        losses.append(last[f"eval_loss/{name}.txt"])
         sizes.append(alone["scored_tokens"])
     mean = sum(a * b for a, b in zip(losses, sizes, strict=True)) / sum(sizes)
     assert abs(last["eval_loss"] - mean) < 1e-12 and last["scored_tokens"] == sum(sizes)
     assert abs(last["eval_loss_spread"] - (max(losses) - min(losses))) < 1e-12
     assert abs(last["eval_loss_deviation"] - statistics.pstdev(losses)) < 1e-12
     final = json.loads((out / "final_metrics.json").read_text())
-    assert final["eval_loss_spread"] == last["eval_loss_spread"] and final[f"eval_loss/{names[1]}"] == losses[1]
-    assert "3 members" in done.stdout and f"  {names[2]}: loss" in done.stdout and "mixture: " in done.stdout
+    assert final["eval_loss_spread"] == last["eval_loss_spread"] and final["eval_loss/dogs.txt"] == losses[1]
+    assert "3 members" in done.stdout and "  sums.txt: loss" in done.stdout and "mixture: " in done.stdout
     # Resumed it is the same run; with other rates it is refused.
     shutil.copytree(out, cut)
     for name in ("step-33", "step-44", "final"):
@@ -71,6 +71,16 @@ def test_mixture(run_heed, texts, tmp_path):
     assert timeless(cut) == timeless(out) and weights(cut / "checkpoints/final") == weights(out / "checkpoints/final")
     options[3] = "0.5,0.25,0.25"
     sentence(run_heed(*job(cut, *options, "--resume_from_checkpoint", "latest")), 64, "rates")
+
+
+def test_two_of_one_name(run_heed, texts, tmp_path):
+    (tmp_path / "other").mkdir()
+    twin = tmp_path / "other/cats.txt"
+    twin.write_text((texts / "dogs.txt").read_text())
+    done = run_heed(*job(tmp_path / "run", "--datasets", f"{texts / 'cats.txt'},{twin}", "--max_steps", 1))
+    assert done.returncode == 0, done.stderr
+    last = lines(tmp_path / "run")[-1]
+    assert last[f"eval_loss/{texts / 'cats.txt'}"] > 0 and last[f"eval_loss/{twin}"] > 0
 
 
 def test_formats_are_one_data_set(run_heed, texts, tmp_path):
