@@ -96,23 +96,47 @@ static size_t column_of(column_set *set, const double *x, size_t n) {
     return i;
 }
 
-static json_t *curve_json(column_set *set, const series *s, int run) {
-    double *x = malloc((s->n + 1) * sizeof *x), *y = malloc((s->n + 1) * sizeof *y);
-    json_t *cut = json_array(), *curve = NULL;
-    if (x != NULL && y != NULL) {
-        for (size_t i = 0; i < s->n; i++) {
-            x[i] = (double)s->point[i].step;
-            y[i] = s->point[i].value;
-            if (s->point[i].truncated) json_array_append_new(cut, json_integer((json_int_t)i));
+// A curve of more points than any screen has pixels is thinned to half as many ranges: a page stays small enough to open.
+enum { POINTS_MOST = 50000 };
+
+static size_t stride_of(const series *s) { return s->n <= POINTS_MOST ? 1 : 1 + (s->n - 1) / (POINTS_MOST / 2); }
+
+// Of every `stride` points the least and the greatest, in their order. kept has room for all. How many there are.
+static size_t keep_points(const series *s, size_t stride, size_t *kept) {
+    size_t n = 0;
+    for (size_t first = 0; first < s->n; first += stride) {
+        size_t low = first, high = first;
+        for (size_t i = first; i < s->n && i < first + stride; i++) {
+            if (s->point[i].value < s->point[low].value) low = i;
+            if (s->point[i].value > s->point[high].value) high = i;
         }
-        const size_t at = column_of(set, x, s->n);
-        curve = json_pack("{s:i, s:o, s:I, s:I, s:O}", "run", run, "key", json_text(s->key), "x", (json_int_t)at, "y",
-                          (json_int_t)column_of(set, y, s->n), "cut", cut);
+        kept[n++] = low < high ? low : high;
+        if (low != high) kept[n++] = low < high ? high : low;
     }
+    return n;
+}
+
+static json_t *pack_curve(column_set *set, const series *s, int run, const size_t *kept, size_t n, double *numbers) {
+    json_t *cut = json_array();
+    for (size_t i = 0; i < n; i++) {
+        numbers[i] = (double)s->point[kept[i]].step;
+        if (s->point[kept[i]].truncated) json_array_append_new(cut, json_integer((json_int_t)i));
+    }
+    const size_t x = column_of(set, numbers, n);
+    for (size_t i = 0; i < n; i++) numbers[i] = s->point[kept[i]].value;
+    const size_t y = column_of(set, numbers, n);
+    return json_pack("{s:i, s:o, s:I, s:I, s:I, s:o}", "run", run, "key", json_text(s->key), "x", (json_int_t)x, "y", (json_int_t)y,
+                     "stride", (json_int_t)stride_of(s), "cut", cut);
+}
+
+static json_t *curve_json(column_set *set, const series *s, int run) {
+    double *numbers = malloc(s->n * sizeof *numbers);
+    size_t *kept = malloc(s->n * sizeof *kept);
+    json_t *curve = NULL;
+    if (numbers != NULL && kept != NULL) curve = pack_curve(set, s, run, kept, keep_points(s, stride_of(s), kept), numbers);
     set->failed |= curve == NULL;
-    json_decref(cut);
-    free(x);
-    free(y);
+    free(numbers);
+    free(kept);
     return curve;
 }
 

@@ -134,6 +134,22 @@ def test_ten_runs_of_ten_thousand_points(run_heed, chromium, tmp_path):
     print(f"opened in {min(times):.3f} s")
 
 
+def test_long_curves_are_thinned_aloud(run_heed, chromium, tmp_path):
+    """Beyond 50,000 points: the least and the greatest of each few, so that no spike is lost, and the chart says so."""
+    lines = [{"step": s, "loss": 2 + (s % 7) / 10, "truncated": False} for s in range(1, 60_002)]
+    lines[12_344]["loss"], lines[45_677]["loss"] = 9.5, -1.25
+    path = report(run_heed, tmp_path, made.write(tmp_path / "long", metrics=lines))
+    data = data_of(path)
+    curve, = data["curves"]
+    steps, values = column(data["columns"][curve["x"]]), column(data["columns"][curve["y"]])
+    assert curve["stride"] == 3 and len(steps) <= 50_000 and steps == sorted(set(steps))
+    assert values[steps.index(12_345)] == 9.5 and values[steps.index(45_678)] == -1.25
+    page = chromium.open(path)
+    page.settle()
+    assert "least and greatest of every 3 points" in page.run("document.querySelector('figcaption').textContent")
+    clean(page)
+
+
 SET = """((selector, value) => {
     const input = document.querySelector(selector);
     if (input.type === "checkbox") input.checked = value; else input.value = value;

@@ -143,7 +143,8 @@ const AHEAD = 150;             // pixels beyond the window in which charts are d
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
 const FONT = '11.5px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 
-// One chart. curves: {run, xs(axis), ys, cut: Set of truncated points, dashed}; view: what all charts share (report.js).
+// One chart. curves: {run, xs(axis), ys, cut: Set of truncated points, stride: 1, or of how many points two were kept, dashed};
+// view: what all charts share (report.js).
 class Chart {
     constructor(title, key, curves, view) {
         this.curves = curves;
@@ -353,6 +354,8 @@ class Chart {
         const lost = curves.filter((curve) => curve.ys.length > 0 && curve.xs(this.view.axis).length === 0 && !curve.dashed).length;
         if (lost > 0) parts.push(`${lost} run${lost === 1 ? "" : "s"} without ${this.view.axisName()}`);
         if (cut) parts.push("hollow: truncated");
+        const stride = Math.max(1, ...curves.map((curve) => curve.stride));
+        if (stride > 1) parts.push(`least and greatest of every ${stride} points`);
         if (curves.some((curve) => curve.dashed)) parts.push("dashed: the floor");
         this.remark.textContent = parts.join("; ");
         this.remark.title = this.remark.textContent;

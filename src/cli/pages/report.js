@@ -19,7 +19,8 @@ function column(packed) {
 
 const columns = data.columns.map(column);
 const curves = data.curves.map((packed) => ({run: packed.run, key: packed.key, steps: columns[packed.x], ys: columns[packed.y],
-                                             cut: new Set(packed.cut), byAxis: new Map(), dashed: false}));
+                                             cut: new Set(packed.cut), stride: packed.stride, byAxis: new Map(),
+                                             dashed: false}));
 
 // A run's counter (tokens, seconds) as a function of the step. It begins again from 0 where a run was resumed: then it goes on.
 const counters = new Map();
