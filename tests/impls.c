@@ -118,13 +118,13 @@ static const char *const chosen[] = {
     "b1 h2 q60 d8 bias:h,k bias-first softcap:2",
     "b1 h1 q513 d64 causal grad",
     "b1 h2 q520 d64 bf16 causal grad",
-    "b1 h2 q520 d64 f16 causal grad",
-    "b2 h4/2 q65 k300 d40 f16 softcap:3 alibi bias:h,q,k bias-type:f16 grad",
+    "b1 h2 q270 d24 f16 causal grad",
+    "b1 h4/2 q33 k290 d40 f16 softcap:3 alibi bias:h,q,k bias-type:f16 grad",
     "b2 h4/2 q3 k300 d40 f16 kv:bf16 mask",
-    "b2 h4/2 q30 k300 d40 kv:f16 pad:left causal grad",
+    "b2 h4/2 q30 k100 d40 kv:f16 pad:left causal grad",
     "b1 h1 q64 d64 f16 scale:40 causal grad",
-    "b2 h4/2 q130 k300 d64 causal dropout:0.1",
-    "b2 h4/2 q130 k300 d64 causal dropout:0.1 grad",
+    "b2 h2/1 q70 k300 d64 causal dropout:0.1",
+    "b2 h2/1 q70 k300 d64 causal dropout:0.1 grad",
     "b2 h2 q70 d16 mask:q,k causal sink bias:h,k alibi dropout:0.9 grad",
     "b2 h2 q40 d16 causal pad:left empty:mean dropout:0.5 grad",
     "b2 h2 q40 d16 causal pad:left empty:nan dropout:0.5 grad",
@@ -135,7 +135,7 @@ static const char *const chosen[] = {
     "b1 h2 q64 d64 scale:40 grad causal",
     "b1 h1 q700 d8/3 prefix:300 grad",
     "b2 h2 q90 k120 d16 prefix:70 window:30 docs pad:left grad",
-    "b2 h2 q300 d16 prefix:260 window:40,20 sink dropout:0.2 grad",
+    "b1 h2 q200 d16 prefix:180 window:40,20 sink dropout:0.2 grad",
 };
 
 int main(int argc, char **argv) {

@@ -9,6 +9,7 @@ Ratios are PyTorch's time over heed's: above 1, heed is faster. docs/bench.md sa
 import argparse
 import os
 import pathlib
+import re
 import sys
 import time
 
@@ -24,7 +25,9 @@ PROBLEMS = [f"b1 h12 q{s} d{d} {dtype}{mask}{grad}" for grad in ("", " grad") fo
             for s, d in ((1024, 64), (1024, 128)) for mask in ("", " causal")] + [
             "b1 h12 q4096 d64 f32 causal window:256", "b1 h32/8 q1 k8192 d128 f32 causal"]
 QUICK = ["b1 h12 q1024 d64 f32", "b1 h12 q1024 d64 f32 causal", "b1 h12 q1024 d64 f32 causal grad"]
-KNOWN = {"causal", "grad", "f32", "bf16", "causal:top"}
+TYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+KNOWN = {"causal", "grad", "causal:top", *TYPES}
+NUMBERED = re.compile(r"(b|h|q|k|d)[0-9]+(/[0-9]+)?|window:[0-9]+|dropout:[0-9.]+|seed:[0-9]+")
 SETTLE = 0.003     # seconds: PyTorch's workers spin for about 2 ms after a call
 
 
@@ -38,12 +41,13 @@ class Problem:
         self.hkv, self.skv, self.dv = p.kv_heads or p.heads, p.keys or p.queries, p.value_channels or p.channels
         words = text.split()
         self.causal, self.grad = any(w.startswith("causal") for w in words), "grad" in words
+        self.dropout = p.dropout
         self.window = next((int(w[7:]) for w in words if w.startswith("window:") and w[7:].isdigit()), None)
-        strange = [w for w in words if w not in KNOWN and not w.startswith("window:") and w[0] not in "bhqkd"]
+        strange = [w for w in words if w not in KNOWN and not NUMBERED.fullmatch(w)]
         if strange:
             sys.exit(f"attention.py: '{text}': PyTorch's side of '{strange[0]}' is not written; "
-                     f"known: {' '.join(sorted(KNOWN))} window:N")
-        self.dtype = torch.bfloat16 if "bf16" in words else torch.float32
+                     f"known: {' '.join(sorted(KNOWN))} window:N dropout:P seed:N")
+        self.dtype = next((t for name, t in TYPES.items() if name in words), torch.float32)
         torch.manual_seed(1)
         shapes = [(self.hq, self.sq, self.d), (self.hkv, self.skv, self.d), (self.hkv, self.skv, self.dv)]
         shapes.append((self.hq, self.sq, self.dv))
@@ -84,7 +88,8 @@ def sdpa(problem):
     square = problem.sq == problem.skv
     plain = problem.window is None and (square or not problem.causal)
     mask = None if plain or problem.sq == 1 and problem.window is None else problem.see
-    return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=plain and problem.causal,
+    return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=problem.dropout,
+                                                          is_causal=plain and problem.causal,
                                                           enable_gqa=problem.hq != problem.hkv)
 
 
@@ -95,7 +100,8 @@ def eager(problem):
     def attend(q, k, v):
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
         x = q @ k.transpose(-1, -2) / problem.d ** 0.5
-        return torch.softmax(x.masked_fill(hidden, -torch.inf), -1, dtype=torch.float32).to(v.dtype) @ v
+        weights = torch.softmax(x.masked_fill(hidden, -torch.inf), -1, dtype=torch.float32).to(v.dtype)
+        return F.dropout(weights, problem.dropout) @ v
     return attend
 
 
@@ -132,7 +138,7 @@ def measure(library, text, threads, seconds, with_flex):
     run()
     calls, want = {"heed": run}, [x.float() for x in result()]
     for name, peer in (("sdpa", sdpa), ("eager", eager), ("flex", flex)):
-        if name == "flex" and (not with_flex or problem.grad):    # flex has no backward on a CPU
+        if name == "flex" and (not with_flex or problem.grad or problem.dropout):    # has neither on a CPU
             continue
         try:
             call, theirs = problem.torch(peer(problem))
@@ -140,8 +146,9 @@ def measure(library, text, threads, seconds, with_flex):
         except Exception as error:
             print(f"  {name}: cannot run {text}: {str(error).splitlines()[0][:100]}")
             continue
-        for a, b in zip(want, theirs()):
-            allowed = (3e-2 if problem.dtype == torch.bfloat16 else 2e-4) * max(1.0, a.abs().max().item())
+        for a, b in zip(want, theirs() if problem.dropout == 0 else ()):    # each side drops other weights
+            share = {torch.bfloat16: 3e-2, torch.float16: 4e-3, torch.float32: 2e-4}[problem.dtype]
+            allowed = share * max(1.0, a.abs().max().item())
             far = (a - b.float()).abs().max().item()
             if not far <= allowed:
                 sys.exit(f"attention.py: {text}: heed and {name} differ by {far:.3g}, allowed {allowed:.3g}: not timed")

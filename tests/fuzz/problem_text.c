@@ -31,7 +31,8 @@ static void round_trip(const problem_line *line) {
                 a.channels == b.channels && a.value_channels == b.value_channels && a.dtype == b.dtype &&
                 a.kv_dtype == b.kv_dtype && a.pass == b.pass && a.with == b.with && a.align == b.align && a.offset == b.offset &&
                 a.empty_row == b.empty_row && a.scale == b.scale && a.dropout == b.dropout && a.page_size == b.page_size &&
-                a.ragged == b.ragged && a.bias_axes == b.bias_axes && a.mask_axes == b.mask_axes,
+                a.ragged == b.ragged && a.bias_axes == b.bias_axes && a.mask_axes == b.mask_axes &&
+                a.bias_dtype == b.bias_dtype,
             "'%s' reads as another problem", printed);
 }
 

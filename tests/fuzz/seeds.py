@@ -85,7 +85,7 @@ b2 h4/2 q5 k9 d8/4 window:3,2 sink grad
 b1 h2 q4 d8 f16 kv:int8 paged:16 count:rand
 b2 h2 q4 d8 ragged dropout:0.125
 b1 h1 q4 d8 preset:mps_pre28 causal pad:left
-b1 h1 q4 d8 bias:h,k bf16 scale:-0.333333333333333 softcap:30 alibi mask:q,k bias-first
+b1 h1 q4 d8 bias:h,k bf16 scale:-0.333333333333333 softcap:30 alibi mask:q,k bias-first bias-type:f16
 b2 h2 q7 k11 d8 docs offset:3 layout:bshd seed:9 empty:mean pad:right
 b1 h2 q4 d8 preset:torch offset:bottom empty:nan
 b1 h1 q5 k0 d8
@@ -165,9 +165,9 @@ WORDS = {
                         "special_tokens", "#version"],
     "tokenizer_text": ["<|endoftext|>", "'ll", " the", "\\xe2\\x80\\xa8", "\\xf0\\x9f\\x98\\x80", "\\xed\\xa0\\x80"],
     "problem_text": "b1 h4/2 q8 k9 d8/4 bf16 f16 kv:int8 causal causal:top window:3,2 prefix:3 softcap:5 sink alibi docs bias "
-                    "bias:h,k bias-first mask mask:q,k pad:left pad:right empty:nan empty:mean empty:mean_causal scale:2 "
-                    "dropout:0.5 paged:4 count:rand layout:bshd seed:3 preset:torch preset:mps_pre28 preset:flash_attention_2 "
-                    "grad ragged offset:3 offset:top offset:bottom".split(),
+                    "bias:h,k bias-first bias-type:f16 mask mask:q,k pad:left pad:right empty:nan empty:mean scale:2 "
+                    "empty:mean_causal dropout:0.5 paged:4 count:rand layout:bshd seed:3 preset:torch preset:mps_pre28 "
+                    "preset:flash_attention_2 grad ragged offset:3 offset:top offset:bottom".split(),
     "dataset": ['{"text":"', '"}\\x0a', "\\x0d\\x0a", "\\xef\\xbb\\xbf", "<|endoftext|>", '""', "text", "prompt", "answer"],
     "arguments": ["--max_steps", "--eval_steps", "--eval_strategy", "--use_packing", "--packing_leak", "--warmup_ratio", "--json",
                   "--attn_implementation", "--attn_preset", "--help", "--", "=", "1e99", "-1", "\\x0a"],
