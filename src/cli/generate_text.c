@@ -90,10 +90,10 @@ static void show(const sequences *s, sequence *q) {
         if (s->count > 1 && s->samples > 1) printf(", sample %lld", (long long)q->sample + 1);
         if (s->count > 1) printf("\n");
         printf("%s", output_colour(COLOUR_STRONG));
-        fwrite(q->prompt, 1, q->prompt_bytes, stdout);
+        output_shown(q->prompt, q->prompt_bytes);
         printf("%s", output_colour(COLOUR_NONE));
     }
-    fwrite(q->text.text.text == NULL ? "" : q->text.text.text + q->shown, 1, q->text.ready - q->shown, stdout);
+    if (q->text.text.text != NULL) output_shown(q->text.text.text + q->shown, q->text.ready - q->shown);
     q->begun = true;
     q->shown = q->text.ready;
     if (q->done) putchar('\n');

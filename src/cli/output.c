@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "cli/status.h"
 
 bool output_is_terminal(void) {
@@ -21,6 +22,26 @@ const char *output_colour(colour wanted) {
     };
     const char *off = getenv("NO_COLOR");
     return output_is_terminal() && (off == NULL || *off == 0) ? codes[wanted] : "";
+}
+
+void output_add_shown(text_string *to, const char *bytes, size_t n, const char *keep) {
+    const unsigned char *p = (const unsigned char *)bytes;
+    for (size_t length; n > 0; p += length, n -= length) {
+        length = utf8_length(p, n);
+        const bool control = length == 0 || (length == 1 && (*p < ' ' || *p == 127) && (*p == 0 || strchr(keep, *p) == NULL)) ||
+            (length == 2 && *p == 0xc2 && p[1] < 0xa0);    // U+0080 to U+009F: some terminals obey them
+        if (length == 0) length = 1;
+        if (!control) text_append(to, (const char *)p, length);
+        else for (size_t i = 0; i < length; i++) text_format(to, "\\x%02x", p[i]);
+    }
+}
+
+void output_shown(const char *bytes, size_t n) {
+    text_string shown = {0};
+    if (isatty(STDOUT_FILENO)) output_add_shown(&shown, bytes, n, "\n\t");
+    else text_append(&shown, bytes, n);
+    if (shown.text != NULL && !shown.failed) fwrite(shown.text, 1, shown.length, stdout);
+    free(shown.text);
 }
 
 enum { WIDTH = 100 };

@@ -12,6 +12,12 @@ bool output_is_terminal(void);
 typedef enum { COLOUR_NONE, COLOUR_GOOD, COLOUR_BAD, COLOUR_STRONG } colour;
 const char *output_colour(colour);
 
+// Appends text of others so that it cannot command a terminal: control characters but those in `keep`, and what is no UTF-8,
+// as \xNN.
+void output_add_shown(text_string *, const char *bytes, size_t n, const char *keep);
+// To stdout: so where it is a terminal (new lines and tabs stay), and as it is elsewhere.
+void output_shown(const char *bytes, size_t n);
+
 // Prints words from column `at` on, wrapped at a width one reads easily and indented to `indent`.
 void output_wrap(const char *text, int at, int indent);
 // The same, formatted: a paragraph behind a label such as "1.".

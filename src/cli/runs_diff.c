@@ -28,10 +28,7 @@ static char *cell_text(const json_t *value, const char *remark) {
     else if (value == NULL || json_is_null(value)) text_format(&raw, "-");
     else json_file_print(value, false, &raw, NULL);
     text_append(&shown, "", 0);
-    for (const char *p = raw.text; p != NULL && *p != 0; p++) {
-        if ((unsigned char)*p < ' ' || *p == 127) text_format(&shown, "\\x%02x", (unsigned char)*p);
-        else text_append(&shown, p, 1);
-    }
+    if (raw.text != NULL) output_add_shown(&shown, raw.text, raw.length, "");
     text_append(&shown, remark, strlen(remark));
     free(raw.text);
     return shown.text;

@@ -80,6 +80,17 @@ def test_colours_are_for_terminals(heed, tmp_path):
         assert b"\x1b" not in piped.stdout + piped.stderr, words
 
 
+def test_a_models_text_does_not_command_the_terminal(heed, tmp_path):
+    """Random weights draw every byte: on a terminal control bytes and broken UTF-8 are shown, in a pipe they are what they are."""
+    command = [heed, "generate", "--model", "gpt2-nano", "--prompt", "a\x1b[31m", "--temperature", "1",
+               "--max_new_tokens", 150, "--quiet"]
+    raw = on_terminal(command, NO_COLOR="1")[1].replace(b"\r\n", b"\n")
+    assert not any(c < 32 and c not in b"\n\t" for c in raw) and b"a\\x1b[31m" in raw
+    raw.decode()
+    piped = subprocess.run([str(c) for c in command], capture_output=True, timeout=60).stdout
+    assert b"a\x1b[31m" in piped and any(c < 32 and c not in b"\n\t" for c in piped[8:])
+
+
 # ---- JSON ----
 
 def test_json_is_all_there_is(heed, text_file, tmp_path):
