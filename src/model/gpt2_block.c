@@ -3,6 +3,7 @@
 #include "model/gpt2_block.h"
 
 #include "nn/activation.h"
+#include "nn/dropout.h"
 #include "nn/embedding.h"
 
 layer_norm gpt2_norm(const model *m, const parameter *weight) {
@@ -15,6 +16,14 @@ static bool search(const gpt2_work *w, int64_t layer, const char *operation, con
 
 static bool search_operands(const gpt2_work *w, int64_t layer, const char *operation, const void *x, int64_t width) {
     return gpt2_search_in(&w->search, layer, operation, false, w->model->operands, x, width);
+}
+
+const float *gpt2_drop(const gpt2_work *w, gpt2_drop_place place, int64_t layer, const float *x, float *y) {
+    const double p = place == DROP_EMBEDDING ? w->dropout.embedding : w->dropout.residual;
+    if (p == 0) return x;
+    const dropout d = dropout_of(p, w->dropout.seed, layer + 1, (int64_t)place);
+    dropout_apply(&w->model->engine, &d, w->tokens, w->model->config.width, x, y);
+    return y;
 }
 
 // mid = x + proj(attention(qkv(norm_1(x)))), without the last sum
@@ -35,6 +44,7 @@ static heed_status forward_attention(const gpt2_work *w, int64_t layer, const fl
     if (status != HEED_OK || search_operands(w, layer, "attention", b->att, C)) return status;
     linear_forward(e, gpt2_to_stream(m, C), T, b->att, gpt2_weight(&p[B_PROJ_W]), p[B_PROJ_B].value, branch);
     search(w, layer, "projection", branch, C);
+    gpt2_drop(w, DROP_ATTENTION, layer, branch, branch);
     return HEED_OK;
 }
 
@@ -63,6 +73,7 @@ static void forward_mlp_out(const gpt2_work *w, int64_t layer, const gpt2_kept *
     if (search_operands(w, layer, "gelu", gelu, I)) return;
     linear_forward(e, gpt2_to_stream(m, I), T, gelu, gpt2_weight(&p[B_MLP_W]), p[B_MLP_B].value, branch);
     search(w, layer, "mlp out", branch, C);
+    gpt2_drop(w, DROP_MLP, layer, branch, branch);
 }
 
 heed_status gpt2_block_forward(const gpt2_work *w, int64_t layer, const float *before, const gpt2_kept *b, heed_error *error) {
@@ -86,6 +97,7 @@ heed_status gpt2_forward(const gpt2_work *w, const int32_t *id, const int32_t *p
     float *x = gpt2_kept_of(w, 0)->x;
     embedding_forward(&m->engine, T, C, id, position, m->parameters[P_TOKENS].value, m->parameters[P_POSITIONS].value, x);
     search(w, -1, "embedding", x, C);
+    gpt2_drop(w, DROP_EMBEDDING, -1, x, x);
     const float *before = NULL;
     for (int64_t i = 0; i < m->config.layers && !gpt2_search_ended(&w->search); i++) {
         const gpt2_kept *b = gpt2_kept_of(w, i);

@@ -20,9 +20,14 @@ typedef struct {
     heed_status (*backward)(void *context, int64_t layer, const gpt2_kept *, const void *datt, void *dqkv, heed_error *);
 } gpt2_attention;
 
+// Dropout of a training pass: {0} drops nothing. Of attention's weights the attention step knows.
+typedef struct { double embedding, residual; uint64_t seed; } gpt2_dropout;
+typedef enum { DROP_EMBEDDING, DROP_ATTENTION, DROP_MLP } gpt2_drop_place;    // the sum of embeddings; the two branches
+
 typedef struct {
     const model *model;
     int64_t tokens;
+    gpt2_dropout dropout;
     gpt2_attention attention;
     gpt2_search search;           // {0}: none
     gpt2_memory *memory;
@@ -44,6 +49,10 @@ static inline linear_shape gpt2_to_stream(const model *m, int64_t in) {
 }
 // What products of the model multiply.
 static inline const void *gpt2_weight(const parameter *p) { return p->rounded != NULL ? (const void *)p->rounded : p->value; }
+
+// y = dropout(x) at that place of a layer, (tokens, width), as base/dropout.h has it for batch layer + 1 (0: the embedding), head
+// `place`, row token and key channel. y may be x, and is x where nothing is dropped there.
+const float *gpt2_drop(const gpt2_work *, gpt2_drop_place, int64_t layer, const float *x, float *y);
 
 // Embedding, all blocks, final norm: memory.normed is what the head reads. HEED_OK also when the search has ended.
 heed_status gpt2_forward(const gpt2_work *, const int32_t *id, const int32_t *position, heed_error *);

@@ -12,11 +12,13 @@ static bool search_operands(const gpt2_work *w, int64_t layer, const char *opera
     return gpt2_search_in(&w->search, layer, operation, true, w->model->operands, x, width);
 }
 
-// The gradient of the residual stream as products take it.
-static const void *stream_operand(const gpt2_work *w) {
+// The gradient of a branch before its dropout, as products take it.
+// forward: x' = mid + dropout(branch)      so:  dbranch = dropout(dx)
+static const void *branch_gradient(const gpt2_work *w, gpt2_drop_place place, int64_t layer) {
     const gpt2_memory *memory = w->memory;
-    if (memory->dy == NULL) return memory->dx;
-    round_to_bf16(&w->model->engine, w->tokens * w->model->config.width, memory->dx, memory->dy);
+    const float *dx = gpt2_drop(w, place, layer, memory->dx, memory->dropped);
+    if (memory->dy == NULL) return dx;
+    round_to_bf16(&w->model->engine, w->tokens * w->model->config.width, dx, memory->dy);
     return memory->dy;
 }
 
@@ -30,7 +32,7 @@ static void backward_mlp(const gpt2_work *w, int64_t layer, const gpt2_kept *b) 
     const bool add = !m->fresh;
     const linear_shape in = gpt2_from_stream(m, I), out = gpt2_to_stream(m, I);
     // forward: x' = mid + out(gelu(in(norm_2(mid))))
-    const void *dy = stream_operand(w);
+    const void *dy = branch_gradient(w, DROP_MLP, layer);
     linear_dx(e, out, T, dy, gpt2_weight(&p[B_MLP_W]), wide);
     if (search_operands(w, layer, "mlp out", wide, I)) return;
     gelu_backward(e, m->operands, T * I, b->fc, wide, wide, gelu);
@@ -55,7 +57,7 @@ static heed_status backward_attention(const gpt2_work *w, int64_t layer, const g
     const bool add = !m->fresh;
     const linear_shape proj = gpt2_to_stream(m, C), qkv = gpt2_from_stream(m, 3 * C);
     // forward: mid = x + proj(attention(qkv(norm_1(x))))
-    const void *dy = stream_operand(w);
+    const void *dy = branch_gradient(w, DROP_ATTENTION, layer);
     linear_dx(e, proj, T, dy, gpt2_weight(&p[B_PROJ_W]), datt);
     linear_dw(e, proj, T, b->att, dy, p[B_PROJ_W].grad, p[B_PROJ_B].grad, add);
     if (search_operands(w, layer, "projection", datt, C)) return HEED_OK;

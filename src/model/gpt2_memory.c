@@ -48,6 +48,7 @@ static size_t lay_out(gpt2_memory *m, const model *of, const gpt2_memory_size *s
     m->mean = cut_floats(&c, T, 1), m->rstd = cut_floats(&c, T, 1);
     m->branch = cut_floats(&c, T, C);
     m->dx = size->gradient ? cut_floats(&c, T, C) : NULL;
+    m->dropped = size->gradient && m->drops ? cut_floats(&c, T, C) : NULL;
     m->dy = size->gradient && of->operands == HEED_BF16 ? cut_operands(&c, T, C) : NULL;
     const size_t before = c.used;
     m->head_scratch = cut(&c, size->loss ? head_loss_scratch_bytes(of->operands, T, C, config->vocabulary) : 0);

@@ -19,12 +19,14 @@ typedef struct {
     void *normed;                            // operand: what the head reads
     float *branch;                           // (tokens, width): what a block adds to mid; in backward, a branch's gradient
     float *dx;                               // (tokens, width): gradient of the residual stream; NULL without gradient
-    void *dy;                                // the same as an operand; NULL where that is dx itself
+    float *dropped;                          // dx through a branch's dropout; NULL without
+    void *dy;                                // either as an operand; NULL where that is f32
     void *gelu, *wide;                       // operands: (tokens, inner); (tokens, max of inner and 3 * width), with gradient
     void *workspace, *norm_scratch;          // of attention; of backward
     void *head_scratch;                      // of the loss; lies over gelu .. norm_scratch, which rest meanwhile
     int64_t n_kept;
     gpt2_kept *kept;                         // one for each block; or a single one that all blocks use, without gradient
+    bool drops;                              // backward passes through dropout of branches
     bool recompute;                          // each block keeps its x only; the rest is the last one's that was computed
 } gpt2_memory;
 

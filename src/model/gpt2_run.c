@@ -5,6 +5,7 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/philox.h"
 #include "model/gpt2_block.h"
 #include "nn/attention.h"
 #include "nn/embedding.h"
@@ -12,6 +13,8 @@
 
 #include <math.h>
 #include <string.h>
+
+enum { ATTENTION_SEEDS = 0x61747464 };    // the counter's last word: no place of an activation has it
 
 typedef struct { const heed_plan *plan; int64_t record; } planned;    // record: its place in the list of records
 
@@ -52,10 +55,19 @@ static void count_call(const run *r, const planned *plan, double began) {
     record->seconds += clock_seconds() - began;
 }
 
+// The batch as attention of a layer takes it: dropout of each layer is seeded by its own.
+static attention_batch batch_of_layer(const run *r, int64_t layer) {
+    attention_batch b = r->attention;
+    const philox_block words = philox(r->batch->seed, (uint32_t)layer, 0, 0, ATTENTION_SEEDS);
+    b.seed = (uint64_t)words.word[1] << 32 | words.word[0];
+    return b;
+}
+
 static heed_status attend(void *context, int64_t layer, const gpt2_kept *b, heed_error *error) {
     const run *r = context;
     const double began = clock_seconds();
-    const heed_status status = attention_forward(r->forward.plan, &r->attention, b->qkv, b->att, b->lse, r->memory.workspace,
+    const attention_batch batch = batch_of_layer(r, layer);
+    const heed_status status = attention_forward(r->forward.plan, &batch, b->qkv, b->att, b->lse, r->memory.workspace,
                                                  r->workspace_bytes, error);
     if (status == HEED_OK) count_call(r, &r->forward, began);
     return status;
@@ -65,7 +77,8 @@ static heed_status attend_backward(void *context, int64_t layer, const gpt2_kept
                                    heed_error *error) {
     const run *r = context;
     const double began = clock_seconds();
-    const heed_status status = attention_backward(r->backward.plan, &r->attention, b->qkv, b->att, b->lse, datt, dqkv,
+    const attention_batch batch = batch_of_layer(r, layer);
+    const heed_status status = attention_backward(r->backward.plan, &batch, b->qkv, b->att, b->lse, datt, dqkv,
                                                   r->memory.workspace, r->workspace_bytes, error);
     if (status == HEED_OK) count_call(r, &r->backward, began);
     return status;
@@ -126,6 +139,7 @@ static heed_status backward_all(run *r) {
         if (status != HEED_OK) return status;
     }
     if (gpt2_search_ended(search)) return HEED_OK;
+    gpt2_drop(&r->work, DROP_EMBEDDING, -1, memory->dx, memory->dx);    // forward: x = dropout(tokens + positions)
     parameter *positions = &m->parameters[P_POSITIONS];
     if (m->fresh) memset(positions->grad, 0, (size_t)parameter_count(positions) * sizeof(float));
     embedding_backward(&m->engine, T, C, r->batch->id, r->batch->position, memory->dx, m->parameters[P_TOKENS].grad,
@@ -157,6 +171,10 @@ static heed_status run_pass(run *r) {
 heed_status gpt2_run(model *m, const model_batch *b, const gpt2_pass *pass, heed_error *error) {
     const model_config *c = &m->config;
     const int64_t n_kept = pass->gradient ? c->layers : 1;
+    const double most = fmax(fmax(c->dropout_embedding, c->dropout_attention), c->dropout_residual);
+    if (pass->gradient && !philox_can_drop(most))
+        return error_set(error, HEED_INVALID, "the model's config drops with probability %g, which leaves nothing to train; "
+                         "embd_pdrop, attn_pdrop and resid_pdrop must be below 1", most);
     run *r = memory_take_zeroed(sizeof *r + (size_t)n_kept * sizeof(gpt2_kept));
     if (r == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the model's pass");
     r->m = m, r->batch = b, r->pass = pass, r->error = error;
@@ -166,6 +184,11 @@ heed_status gpt2_run(model *m, const model_batch *b, const gpt2_pass *pass, heed
     r->memory = (gpt2_memory){.n_kept = n_kept, .kept = r->kept, .recompute = m->recompute};
     r->work = (gpt2_work){.model = m, .tokens = b->rows * b->length, .attention = {r, attend, attend_backward},
                           .search = {b, pass->origin}, .memory = &r->memory};
+    if (pass->gradient) {
+        r->work.dropout = (gpt2_dropout){c->dropout_embedding, c->dropout_residual, b->seed};
+        r->attention.dropout = c->dropout_attention;
+        r->memory.drops = c->dropout_residual > 0;
+    }
     const heed_status status = run_pass(r);
     memory_free(r);
     return status;

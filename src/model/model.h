@@ -13,7 +13,8 @@ typedef struct {
     char name[64];                  // "gpt2-nano", or model_type of the checkpoint
     int64_t vocabulary, positions, layers, heads, width, inner;
     double epsilon;                 // of the norms
-    // Probabilities in the checkpoint's config. heed trains without dropout: a trainer says so when one is not 0.
+    // Probabilities of dropping: of the sum of embeddings, an attention weight, what a branch adds to the residual stream.
+    // In model_gradient only; built-in sizes have 0.
     double dropout_embedding, dropout_attention, dropout_residual;
     int32_t bos, eos;               // -1: none
 } model_config;
@@ -63,6 +64,7 @@ typedef struct {
     const int32_t *target;           // (rows, length): the next token's id, -1 = not scored; may be NULL for logits
     const int32_t *key_range;        // (rows, 2): first real key and one past the last (padding), or NULL
     const int32_t *document;         // (rows, length): packed documents that must not see each other, or NULL
+    uint64_t seed;                   // of dropout: what is dropped is a function of it and of the place in the batch
 } model_batch;
 
 // Forward only, as evaluation. Sums in nats over scored tokens; the caller divides.

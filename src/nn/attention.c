@@ -23,7 +23,7 @@ heed_problem attention_problem(const attention_batch *b, heed_pass pass) {
     const heed_stride fused = {b->length * 3 * C, D, 3 * C}, plain = {b->length * C, D, C};
     heed_problem p = {
         .batch = b->rows, .heads = b->heads, .queries = b->length, .keys = b->length, .channels = D, .pass = pass,
-        .dtype = b->type,
+        .dtype = b->type, .dropout = b->dropout,
         .align = HEED_TOP_LEFT,    // the model says where its rows stand: no preset can move them
         .mask = {heed_causal()},
         .q = fused, .k = fused, .v = fused, .out = plain, .dout = plain, .dq = fused, .dk = fused, .dv = fused,
@@ -56,7 +56,7 @@ heed_status attention_forward(const heed_plan *plan, const attention_batch *b, c
     const size_t skip = to_next(b);
     heed_args args = {
         .q = qkv, .k = (const char *)qkv + skip, .v = (const char *)qkv + 2 * skip, .out = out, .lse = lse,
-        .workspace = workspace, .workspace_bytes = workspace_bytes,
+        .seed = b->seed, .workspace = workspace, .workspace_bytes = workspace_bytes,
     };
     give_masks(b, &args);
     return heed_run(plan, &args, error);
@@ -70,7 +70,7 @@ heed_status attention_backward(const heed_plan *plan, const attention_batch *b, 
         .q = qkv, .k = (const char *)qkv + skip, .v = (const char *)qkv + 2 * skip,
         .out = (void *)(uintptr_t)out, .lse = (float *)(uintptr_t)lse, .dout = dout,
         .dq = dqkv, .dk = (char *)dqkv + skip, .dv = (char *)dqkv + 2 * skip,
-        .workspace = workspace, .workspace_bytes = workspace_bytes,
+        .seed = b->seed, .workspace = workspace, .workspace_bytes = workspace_bytes,
     };
     give_masks(b, &args);
     return heed_run(plan, &args, error);

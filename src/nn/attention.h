@@ -13,6 +13,8 @@ typedef struct {
     heed_dtype type;             // of qkv, out, dout, dqkv; lse is f32
     const int32_t *key_range;    // (rows, 2) or NULL
     const int32_t *document;     // (rows, length) or NULL
+    double dropout;              // probability of dropping a weight, and the seed that says which
+    uint64_t seed;
     attention_seen *seen;        // not NULL: causality, padding and documents go to heed as one mask function that reads it
 } attention_batch;
 

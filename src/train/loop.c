@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/philox.h"
 #include "io/json.h"
 #include "nn/adamw.h"
 #include "train/stop.h"
@@ -41,6 +42,14 @@ static heed_status rows_of_step(train_run *r, int64_t step, step_rows *take, hee
     return HEED_OK;
 }
 
+// Of batch `number` of this step: a function of the run's seed, so that a resumed run drops what one that never stopped does.
+static uint64_t dropout_seed(const train_run *r, int64_t number) {
+    enum { DROPOUT_SEEDS = 0x64726f70 };
+    const uint64_t step = (uint64_t)r->at.step;
+    const philox_block words = philox((uint64_t)r->o.seed, (uint32_t)step, (uint32_t)(step >> 32), (uint32_t)number, DROPOUT_SEEDS);
+    return (uint64_t)words.word[1] << 32 | words.word[0];
+}
+
 // Calls each batch of the step; stops at the first that does not return HEED_OK or clears *go_on.
 static heed_status each_batch(train_run *r, const step_rows *take, heed_status (*body)(train_run *, const step_rows *, double *,
     bool *, heed_error *),
@@ -50,6 +59,7 @@ static heed_status each_batch(train_run *r, const step_rows *take, heed_status (
     for (int64_t first = 0; go_on && first < take->rows; first += r->o.batch_size) {
         const int64_t n = int64_min(r->o.batch_size, take->rows - first);
         heed_status status = batch_fill(&r->batch, take->row + first, n, padding, error);
+        r->batch.view.seed = dropout_seed(r, first / r->o.batch_size);
         if (status == HEED_OK) status = body(r, take, loss, &go_on, error);
         if (status != HEED_OK) return status;
     }

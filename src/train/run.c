@@ -284,8 +284,8 @@ static void say_dropout(const train_run *r) {
     const model_config *c = model_config_of(r->from.model);
     if (c->dropout_embedding == 0 && c->dropout_attention == 0 && c->dropout_residual == 0) return;
     output_line(r->asked->out, LINE_NOTE,
-                "the model's config asks for dropout (embd_pdrop %g, attn_pdrop %g, resid_pdrop %g), which is not built yet: this "
-                "run trains without, and run.json says so", c->dropout_embedding, c->dropout_attention, c->dropout_residual);
+                "dropout as the model's config has it: embd_pdrop %g, attn_pdrop %g, resid_pdrop %g; none in evaluation",
+                c->dropout_embedding, c->dropout_attention, c->dropout_residual);
 }
 
 // Never chosen silently: runs on two machines must be comparable.
@@ -367,10 +367,8 @@ static json_t *run_json(const train_run *r) {
                               (json_int_t)c->positions, "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads, "width",
                               (json_int_t)c->width, "folder",
                               json_text(r->from.folder));
-    // What the checkpoint's config asks for, beside what this run trains with.
-    json_object_set_new(shape, "config_dropout", json_pack("{s:f, s:f, s:f}", "embedding", c->dropout_embedding, "attention",
-                                                           c->dropout_attention, "residual", c->dropout_residual));
-    json_object_set_new(shape, "dropout", json_real(0));
+    json_object_set_new(shape, "dropout", json_pack("{s:f, s:f, s:f}", "embedding", c->dropout_embedding, "attention",
+                                                    c->dropout_attention, "residual", c->dropout_residual));
     json_t *data = data_json(r);
     const time_t now = time(NULL);
     char stamp[40];

@@ -10,10 +10,12 @@
 #include <math.h>
 #include <string.h>
 
+// As training computes it where there is dropout.
 static double loss_at(model *m, const model_batch *b) {
     double loss;
     int64_t scored;
     heed_error error;
+    if (m->config.dropout_residual > 0 && model_gradient(m, b, 1, &loss, &scored, &error) == HEED_OK) return loss;
     if (model_loss(m, b, &loss, &scored, &error) == HEED_OK) return loss;
     fprintf(stderr, "%s\n", error.text);
     return NAN;
@@ -26,11 +28,14 @@ static void test_differences(model *m, const model_batch *b) {
     heed_error error;
     model_gradient_clear(m);
     CHECK(model_gradient(m, b, 1, &loss, &scored, &error) == HEED_OK, "%s", error.text);
+    float *grads = malloc((size_t)m->elements * sizeof *grads);    // loss_at may add to m->grads
+    memcpy(grads, m->grads, (size_t)m->elements * sizeof *grads);
     CHECK(scored == SMALL_TOKENS - SMALL_ROWS, "%lld tokens scored", (long long)scored);
     CHECK(loss == loss_at(m, b), "the loss of training and of evaluation differ");
     random_stream s = random_of(2, 2);
     for (int64_t i = 0; i < m->count; i++) {
         parameter *p = &m->parameters[i];
+        const float *grad = grads + (p->grad - m->grads);
         const int64_t n = parameter_count(p);
         float *kept = malloc((size_t)n * sizeof *kept), *direction = malloc((size_t)n * sizeof *direction);
         memcpy(kept, p->value, (size_t)n * sizeof *kept);
@@ -38,13 +43,13 @@ static void test_differences(model *m, const model_batch *b) {
         for (int64_t j = 0; j < n; j++) {
             // Half along the gradient, so that the slope is large, half at random, so that no component hides.
             direction[j] = (float)random_normal(&s);
-            norm += (double)p->grad[j] * (double)p->grad[j];
+            norm += (double)grad[j] * (double)grad[j];
         }
         for (int64_t j = 0; j < n; j++) {
-            direction[j] += (float)((double)p->grad[j] / sqrt(norm) * sqrt((double)n));
+            direction[j] += (float)((double)grad[j] / sqrt(norm) * sqrt((double)n));
             length += (double)direction[j] * (double)direction[j];
         }
-        for (int64_t j = 0; j < n; j++) slope += (double)p->grad[j] * (double)direction[j] / sqrt(length);
+        for (int64_t j = 0; j < n; j++) slope += (double)grad[j] * (double)direction[j] / sqrt(length);
         double at[2];
         for (int side = 0; side < 2; side++) {
             const double step = (side == 0 ? 0.01 : -0.01) / sqrt(length);
@@ -58,6 +63,7 @@ static void test_differences(model *m, const model_batch *b) {
         CHECK(norm > 0 || strstr(p->name, "wpe") != NULL, "%s has no gradient", p->name);
         free(kept), free(direction);
     }
+    free(grads);
 }
 
 static void test_sums(model *m, const model_batch *b) {
@@ -98,6 +104,7 @@ static void test_threads(const model_batch *b, heed_dtype precision) {
         CHECK(m[i] != NULL, "%s", error.text);
         if (m[i] == NULL) return;
         CHECK(model_set_precision(m[i], precision, &error) == HEED_OK, "%s", error.text);
+        m[i]->config.dropout_embedding = m[i]->config.dropout_attention = m[i]->config.dropout_residual = 0.1;
         CHECK(model_gradient(m[i], b, 1, &loss[i], &scored, &error) == HEED_OK, "%s", error.text);
     }
     CHECK(memcmp(&loss[0], &loss[1], sizeof loss[0]) == 0, "the loss depends on the threads: %.17g %.17g", loss[0], loss[1]);
@@ -148,6 +155,29 @@ static void test_origin_bf16(model *m, const model_batch *b) {
     CHECK(model_set_precision(m, HEED_F16, &error) == HEED_INVALID && strstr(error.text, "f16") != NULL, "f16 must be refused");
 }
 
+// What is dropped follows from the seed, in forward, in backward, and where blocks are computed again; evaluation drops nothing.
+static void test_dropout(model *m, model_batch *b) {
+    double loss[4];
+    int64_t scored;
+    heed_error error;
+    const double plain = loss_at(m, b);
+    m->config.dropout_embedding = 0.1, m->config.dropout_attention = 0.3, m->config.dropout_residual = 0.2;
+    b->seed = 0x123456789abcdefu;
+    test_differences(m, b);
+    test_recompute(m, b);
+    for (int i = 0; i < 4; i++) {
+        b->seed = i == 3 ? 6 : 5;
+        CHECK(model_gradient(m, b, 1, &loss[i], &scored, &error) == HEED_OK, "%s", error.text);
+    }
+    CHECK(memcmp(&loss[0], &loss[1], sizeof *loss) == 0, "one seed, two losses: %.17g %.17g", loss[0], loss[1]);
+    CHECK(loss[0] != loss[3] && loss[0] != plain, "another seed, or none, and the same loss: %.17g", loss[0]);
+    CHECK(model_loss(m, b, &loss[2], &scored, &error) == HEED_OK && memcmp(&loss[2], &plain, sizeof plain) == 0,
+          "evaluation drops: %.17g instead of %.17g", loss[2], plain);
+    m->config.dropout_attention = 1;
+    CHECK(model_gradient(m, b, 1, loss, &scored, &error) == HEED_INVALID && strstr(error.text, "below 1") != NULL, "p = 1");
+    m->config.dropout_embedding = m->config.dropout_attention = m->config.dropout_residual = 0;
+}
+
 int main(void) {
     heed_error error;
     small_memory memory;
@@ -162,6 +192,7 @@ int main(void) {
     memory.range[0] = 3;
     test_differences(m, &b);
     test_recompute(m, &b);
+    test_dropout(m, &b);
     b.document = NULL;
     test_sums(m, &b);
     test_threads(&b, HEED_F32);

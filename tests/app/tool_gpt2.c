@@ -3,6 +3,7 @@
 //     gradient MODEL BATCH OUT ATTENTION          logits, and the gradients of the sum of losses; prints sum and scored
 //     train MODEL BATCHES OUT ATTENTION RATE DECAY CLIP    one AdamW step a batch; prints each mean loss; saves to OUT
 // A last argument bf16 computes in that precision.
+// Dropout is what the config says, its seed 7 for the first batch, 8 for the next.
 // A batch file holds I32 tensors id, position, target (batches, rows, length), and may hold range (batches, rows, 2) and
 // document (batches, rows, length).
 #include "base/error.h"
@@ -39,7 +40,7 @@ static model_batch batch_of(const safetensors *file, int64_t at) {
         .rows = id->shape[1], .length = id->shape[2], .id = part(file, "id", at, true), .position = part(file, "position", at,
                                                                                                          true),
         .target = part(file, "target", at, true), .key_range = part(file, "range", at, false),
-        .document = part(file, "document", at, false),
+        .document = part(file, "document", at, false), .seed = (uint64_t)at + 7,
     };
 }
 

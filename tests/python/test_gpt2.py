@@ -10,6 +10,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
+import train_rows    # noqa: E402
+
 VOCABULARY, POSITIONS = 97, 40
 
 
@@ -192,6 +194,61 @@ def test_ten_losses_and_the_checkpoint(tool, tmp_path):
     with torch.no_grad():
         logits = opened.double()(batches["id"][0], position_ids=batches["position"][0]).logits
     assert_close(again, logits, "logits of the saved checkpoint")
+
+
+# ---- dropout ----
+
+def words(key, *counter):
+    return train_rows.philox(key, counter)
+
+
+class Mask(torch.nn.Module):
+    """In place of a dropout module: keeps what heed's rule keeps. places(shape) gives (row, head, batch) of each line."""
+
+    def __init__(self, p, key, places):
+        super().__init__()
+        self.p, self.key, self.places = p, key, places
+
+    def forward(self, x):
+        lines, width = x.reshape(-1, x.shape[-1]), x.shape[-1]
+        keep = [[w >= self.p * 2**32 for block in range((width + 3) // 4)
+                 for w in words(self.key, block, *self.places(line, x.shape))] for line in range(lines.shape[0])]
+        return x * (torch.tensor(keep)[:, :width].reshape(x.shape) / (1 - self.p))
+
+
+def mask_dropout(model, seed, monkeypatch):
+    """The rule of model/gpt2_block.h and gpt2_run.c, written again. Attention calls the function, layer after layer."""
+    config, attention = model.config, []
+    monkeypatch.setattr(torch.nn.functional, "dropout", lambda x, p, training: attention.pop(0)(x))
+    activation = [lambda line, shape, place=place, layer=layer: (line, place, layer) for place in range(3) for layer in range(4)]
+    model.transformer.drop = Mask(config.embd_pdrop, seed, activation[0])
+    for i, block in enumerate(model.transformer.h):
+        low, high, *_ = words(seed, i, 0, 0, 0x61747464)
+        attention.append(Mask(config.attn_pdrop, high << 32 | low, lambda line, shape: (
+            line % shape[2], line // shape[2] % shape[1], line // shape[2] // shape[1])))
+        block.attn.resid_dropout = Mask(config.resid_pdrop, seed, activation[4 + i + 1])
+        block.mlp.dropout = Mask(config.resid_pdrop, seed, activation[8 + i + 1])
+
+
+@pytest.mark.parametrize("attention", ["flash_attention_2", "eager"])
+def test_dropout_gradients(tool, tmp_path, monkeypatch, attention):
+    """With the masks fed to PyTorch: the same gradients; and logits, which are evaluation, as if there were no dropout."""
+    model = small()
+    model.save_pretrained(tmp_path / "model")
+    changed_files(tmp_path / "model", embd_pdrop=0.1, attn_pdrop=0.25, resid_pdrop=0.2)
+    batches = random_batches(1, 3, 23)
+    batch = [batches[k][0] for k in ("id", "position", "target")]
+    with torch.no_grad():
+        plain, _ = sum_of_losses(model.double().eval(), *batch)
+    masked = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "model", attn_implementation="eager").double().train()
+    mask_dropout(masked, 7, monkeypatch)
+    _, loss = sum_of_losses(masked, *batch)
+    loss.backward()
+    logits, gradients, got_loss, _ = gradient(tool, tmp_path, tmp_path / "model", batches, attention)
+    assert_close(logits, plain, "logits")
+    assert abs(got_loss - loss.item()) <= 1e-6 * loss.item()
+    for name, p in masked.named_parameters():
+        assert_close(gradients[name], p.grad, name)
 
 
 # ---- bf16 ----

@@ -35,7 +35,7 @@ def torch_losses(model_folder, step_rows, length, packed, batch_size, rate, warm
     from transformers import AutoModelForCausalLM, get_linear_schedule_with_warmup
     torch.set_num_threads(1)
     model = AutoModelForCausalLM.from_pretrained(model_folder, attn_implementation="eager")
-    model.eval()    # heed trains without dropout
+    model.eval()    # the config has no dropout
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimizer, warmup, total)
     losses = []
@@ -433,20 +433,35 @@ def test_one_document(run_heed, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_dropout_is_never_ignored(run_heed, text_file, tmp_path):
-    """A config that asks for dropout trains without it only aloud; the built-in sizes ask for none."""
-    out = tmp_path / "run"
-    done = run_heed(*small(text_file, out, "--max_steps", 1))
+def test_dropout(run_heed, text_file, tmp_path):
+    """A config's dropout is applied, said, recorded and kept; the same on resume, with blocks recomputed; evaluation
+    has none; the built-in sizes ask for none."""
+    done = run_heed(*small(text_file, tmp_path / "begin", "--max_steps", 1))
     assert done.returncode == 0 and "pdrop" not in done.stdout + done.stderr
-    config = out / "checkpoints/final/config.json"
-    asking = json.loads(config.read_text())
-    asking["resid_pdrop"] = 0.25
-    config.write_text(json.dumps(asking))
-    done = run_heed(*small(text_file, tmp_path / "again", "--max_steps", 1, "--model", config.parent))
-    assert done.returncode == 0 and "resid_pdrop 0.25" in done.stdout + done.stderr
-    model = json.loads((tmp_path / "again/run.json").read_text())["model"]
-    assert model["dropout"] == 0 and model["config_dropout"]["residual"] == 0.25
-    assert json.loads((tmp_path / "again/checkpoints/final/config.json").read_text())["resid_pdrop"] == 0.25
+    folder = tmp_path / "begin/checkpoints/final"
+    asking = json.loads((folder / "config.json").read_text())
+    options = ["--model", folder, "--max_steps", 5, "--gradient_accumulation_steps", 2, "--save_steps", 2, "--eval_on_start",
+               "--learning_rate", "1e-3"]
+    assert run_heed(*small(text_file, tmp_path / "without", *options)).returncode == 0
+    (folder / "config.json").write_text(json.dumps({**asking, "embd_pdrop": 0.1, "attn_pdrop": 0.2, "resid_pdrop": 0.25}))
+    for name, more in (("whole", []), ("parts", []), ("again", ["--gradient_checkpointing"])):
+        done = run_heed(*small(text_file, tmp_path / name, *options, *more))
+        assert done.returncode == 0 and "resid_pdrop 0.25" in done.stdout + done.stderr, done.stderr
+    losses, evaluations = metrics(tmp_path / "whole")
+    other_losses, other_evaluations = metrics(tmp_path / "without")
+    assert evaluations[0]["eval_loss"] == other_evaluations[0]["eval_loss"], "evaluation drops"
+    assert losses[0]["loss"] != other_losses[0]["loss"], "training does not drop"
+    assert json.loads((tmp_path / "whole/run.json").read_text())["model"]["dropout"] == {
+        "embedding": 0.1, "attention": 0.2, "residual": 0.25}
+    assert json.loads((tmp_path / "whole/checkpoints/final/config.json").read_text())["resid_pdrop"] == 0.25
+    problems = [r["problem"] for r in json.loads((tmp_path / "whole/attention.json").read_text())]
+    assert any("dropout:0.2" in p for p in problems) and any("dropout" not in p for p in problems), problems
+    subprocess.run(["rm", "-r", tmp_path / "parts/checkpoints/final", tmp_path / "parts/checkpoints/step-4"], check=True)
+    done = run_heed(*small(text_file, tmp_path / "parts", *options, "--resume_from_checkpoint", "latest"))
+    assert done.returncode == 0, done.stderr
+    for name in ("parts", "again"):
+        assert timeless(tmp_path / "whole") == timeless(tmp_path / name)
+        assert weights(tmp_path / "whole/checkpoints/final") == weights(tmp_path / name / "checkpoints/final")
 
 
 def test_quiet_and_json(run_heed, text_file, tmp_path):
