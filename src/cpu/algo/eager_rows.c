@@ -36,9 +36,15 @@ size_t eager_rows_bytes(const heed_problem *p) { return scratch_at(p, NULL, NULL
 typedef struct { const heed_plan *plan; const heed_args *args; } call;
 
 // A seen key whose weight has become 0, or was dropped, still passes on NaN: 0 * NaN, 0 * Inf.
-static void add_lost(const heed_problem *p, const void *v, int64_t keys, const float *weight, const uint8_t *seen, float *o) {
+// Where the sum of squares is finite, so is the row: one look at it instead of one at each value.
+static void add_lost(const heed_plan *plan, const void *v, int64_t keys, const float *weight, const uint8_t *seen, float *o) {
+    const heed_problem *p = &plan->problem;
     for (int64_t j = 0; j < keys; j++) {
         if (weight[j] != 0.0f || !seen[j]) continue;
+        const void *row = row_at(p->kv_dtype, v, p->v, 0, 0, j);
+        float squares;
+        plan->machine.cpu->row_dots(1, p->value_channels, p->kv_dtype, row, p->v.token, row, p->v.token, &squares);
+        if (isfinite(squares)) continue;
         for (int64_t c = 0; c < p->value_channels; c++) o[c] += 0.0f * dtype_load(p->kv_dtype, v, j * p->v.token + c);
     }
 }
@@ -78,7 +84,7 @@ static void run_group(void *context, int64_t item, int worker) {
         for (int64_t r = 0; r < rows; r++) {
             const float *weight = w.s + r * s.n_key + key;
             cpu->add_rows(keys, Dv, p->kv_dtype, v, p->v.token, weight, w.o + r * Dv);
-            add_lost(p, v, keys, weight, w.seen + r * s.n_key + key, w.o + r * Dv);
+            add_lost(c->plan, v, keys, weight, w.seen + r * s.n_key + key, w.o + r * Dv);
         }
     }
     for (int64_t i = 0; i < group; i++) {
