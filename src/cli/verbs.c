@@ -6,11 +6,6 @@
 #include "base/error.h"
 #include "base/text.h"
 
-// Known by design, not built: saying so is better than "unknown".
-static const verb verb_compare = {
-    .name = "compare", .purpose = "a verdict on two computations (not built yet)",
-    .later = "not built yet: `heed check \"TEXT\"` compares an implementation with ref",
-};
 const verb *const verbs[] = {
     &verb_train, &verb_eval, &verb_generate, &verb_explain, &verb_check, &verb_bench, &verb_doctor, &verb_list, &verb_runs,
     &verb_compare, &verb_completion, &verb_man, NULL,

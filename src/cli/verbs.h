@@ -5,7 +5,8 @@
 #include "cli/args.h"
 
 extern const verb verb_train, verb_eval, verb_generate;
-extern const verb verb_explain, verb_check, verb_bench, verb_doctor, verb_list, verb_runs, verb_completion, verb_man;
+extern const verb verb_explain, verb_check, verb_bench, verb_compare, verb_doctor, verb_list, verb_runs;
+extern const verb verb_completion, verb_man;
 
 extern const verb *const verbs[];    // in the order of the help; ends with NULL
 

@@ -56,9 +56,9 @@ struct heed_plan {
     int64_t note[8];                      // an implementation's own numbers
 };
 
-static inline void *plan_shared(const heed_args *args) { return args->workspace; }
-static inline void *plan_scratch(const heed_plan *plan, const heed_args *args, int worker) {
-    return (char *)args->workspace + size_align(plan->shared_bytes) + (size_t)worker * size_align(plan->worker_bytes);
+static inline void *plan_shared(const heed_args *a) { return a->workspace; }
+static inline void *plan_scratch(const heed_plan *plan, const heed_args *a, int worker) {
+    return (char *)a->workspace + size_align(plan->shared_bytes) + (size_t)worker * size_align(plan->worker_bytes);
 }
 
 // Where row (batch, head, token) of an array begins.
