@@ -39,7 +39,10 @@ floor=$(sed -n 's/.*"floor":\([^,]*\),.*/\1/p' runs/demo-flash/metrics.jsonl | t
 printf '   evaluated with left padding: %.4f and %.4f, no NaN; no model can beat %.4f\n' \
     "$(evaluated flash)" "$(evaluated eager)" "$floor"
 
-say "4. The NaN this project began with: an old fused operator, left padding, evaluation."
+say "4. What the model learnt to write: the name comes again, brackets close, verb and pronoun agree with the animal."
+"$heed" generate --model runs/demo-flash/checkpoints/final --prompt "tola: the " --temperature 1 --num_return_sequences 3 --quiet
+
+say "5. The NaN this project began with: an old fused operator, left padding, evaluation."
 "$heed" doctor nan
 
 say "Your own text in one command:"

@@ -40,6 +40,8 @@ static const option options[] = {
     {.name = "--max_new_tokens", .kind = OPTION_INT, .offset = offsetof(generate_options, max_new_tokens),
      .standard_words = "100, or what the model's positions leave", .least = 1, .most = COUNT_MOST, .group = "",
      .help = "tokens after the prompt"},
+    {.name = "--chat", .kind = OPTION_FLAG, .offset = offsetof(generate_options, from.later_flag), .group = "",
+     .help = "the prompt as a turn of a conversation", .later = "not built yet: GPT-2 knows no conversations"},
     {.name = "--stop", .kind = OPTION_TEXT, .offset = offsetof(generate_options, stop), .group = "",
      .help = "a text that ends the sequence where it comes; it is not printed"},
     {.name = "--ignore_eos", .kind = OPTION_FLAG, .offset = offsetof(generate_options, ignore_eos), .group = "",
@@ -77,6 +79,8 @@ static const option options[] = {
      .choices = fallback_names, .group = "Attention and machine", .help = "take the documented substitute, or refuse"},
     {.name = "--attn_preset", .kind = OPTION_TEXT, .offset = offsetof(generate_options, from.attn_preset),
      .standard_words = "the name's own", .group = "Attention and machine", .help = "numerical conventions"},
+    {.name = "--bf16", .kind = OPTION_FLAG, .offset = offsetof(generate_options, from.later_flag),
+     .group = "Attention and machine", .help = "weights and cache in bf16", .later = "not built yet: f32 is what generates"},
     {.name = "--threads", .kind = OPTION_INT, .offset = offsetof(generate_options, from.threads), .standard_words = "all cores",
      .least = 1, .most = 1024, .group = "Attention and machine", .help = "of the computation"},
 

@@ -210,28 +210,63 @@ def test_text_comes_as_bytes(heed, folder):
     assert out == b"abc" + bytes(b for b in ids if b != 256) + b"\n"
 
 
-def test_text_streams_and_ctrl_c_ends_it(heed, tmp_path):
+@pytest.fixture(scope="module")
+def much(tmp_path_factory):
+    """A job of a minute: many prompts for a small model."""
+    path = tmp_path_factory.mktemp("much") / "prompts.txt"
+    path.write_text("hello\n" * 4000)
+    return ["generate", "--model", "gpt2-nano", "--prompt_file", str(path), "--max_new_tokens", "240", "--ignore_eos",
+            "--threads", "1"]
+
+
+def wait_until_watching(child):
+    """Until the process has blocked SIGINT, which it then waits for."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < 60:
+        with open(f"/proc/{child.pid}/status", encoding="ascii") as file:
+            if int(re.search(r"^SigBlk:\s*(\w+)", file.read(), re.M).group(1), 16) & 1 << signal.SIGINT - 1:
+                return
+        time.sleep(0.05)
+    pytest.fail("SIGINT is not watched for")
+
+
+def test_text_streams_and_ctrl_c_ends_it(heed, much):
     """On a terminal text arrives long before the end; SIGINT ends with 130 after what there is."""
     master, slave = pty.openpty()
-    child = subprocess.Popen([str(heed), "generate", "--model", "gpt2-124m", "--prompt", "hello", "--max_new_tokens", "1000",
-                              "--ignore_eos", "--threads", "1"], stdout=slave, stderr=subprocess.PIPE)
+    child = subprocess.Popen([str(heed), *much], stdout=slave, stderr=subprocess.PIPE)
     os.close(slave)
     text, begun = b"", time.monotonic()
-    while len(text) < 60 and time.monotonic() - begun < 60:
+    while len(text) < 3000 and time.monotonic() - begun < 60:
         text += os.read(master, 1000)
     child.send_signal(signal.SIGINT)
+    drained = []
+    try:
+        while more := os.read(master, 1000):    # a terminal that nobody reads holds up who writes to it
+            drained.append(more)
+    except OSError:    # the other side is closed
+        pass
     _, error = child.communicate(timeout=60)
     os.close(master)
-    assert len(text) >= 60 and b"hello" in text
+    assert b"--- prompt 1\r\n" in text and b"hello" in text
     assert child.returncode == 130, error
     lines = error.decode().splitlines()
     assert lines[-1] == "heed generate: ended by signal 2"
-    assert int(re.search(r"decode +(\d+) tokens", error.decode()).group(1)) < 900
+    assert int(re.search(r"decode +(\d+) tokens", error.decode()).group(1)) < 4000 * 239
 
 
-def test_a_reader_that_leaves_ends_it(heed):
-    child = subprocess.Popen([str(heed), "generate", "--model", "gpt2-124m", "--prompt", "hello", "--max_new_tokens", "1000",
-                              "--ignore_eos", "--threads", "1", "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def test_ctrl_c_with_json_is_still_json(heed, much):
+    child = subprocess.Popen([str(heed), *much, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until_watching(child)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    out, error = child.communicate(timeout=60)
+    assert child.returncode == 130 and error.decode() == "heed generate: ended by signal 2\n"
+    reasons = [s["finish_reason"] for s in json.loads(out)["sequences"]]
+    assert len(reasons) == 4000 and reasons[-1] == "interrupted" and set(reasons) <= {"length", "interrupted"}
+
+
+def test_a_reader_that_leaves_ends_it(heed, much):
+    child = subprocess.Popen([str(heed), *much, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.stdout.read(10)
     child.stdout.close()
     assert child.wait(timeout=60) == 0, child.stderr.read()
@@ -255,7 +290,7 @@ def test_nan_names_its_origin(run_heed, folder, tmp_path):
 
 
 def test_what_training_learns_is_generated(run_heed, tmp_path):
-    """A minute's worth of a tiny language: after a name comes what always follows it."""
+    """Some seconds of a tiny language: after a name comes what always follows it."""
     corpus = tmp_path / "text.txt"
     corpus.write_text("\n\n".join(f"the {a} says {b}." for _ in range(60) for a, b in
                                   (("cat", "meow"), ("dog", "woof"), ("cow", "moo"), ("duck", "quack"))) + "\n")
