@@ -64,6 +64,17 @@ static heed_status model_open(sources *s, const train_options *o, const char *fo
     return model_load(&s->model, folder, error);
 }
 
+// A model's folder; what is nearly a built-in size is told so.
+static heed_status find_model(char **folder, const char *name, heed_error *error) {
+    const char *const *sizes = model_sizes();
+    size_t n = 0;
+    while (sizes[n] != NULL) n++;
+    const heed_status status = cache_dir_find(folder, name, error);
+    const char *near = text_nearest(name, sizes, n);
+    if (status == HEED_OK || near == NULL) return status;
+    return error_within(error, status, "%.40s is no built-in size (the nearest is %s)", name, near);
+}
+
 heed_status sources_open_model(sources *s, const train_options *o, const char *resume, heed_error *error) {
     heed_status status = HEED_OK;
     name_shorten(s->name, sizeof s->name, o->model);
@@ -71,7 +82,7 @@ heed_status sources_open_model(sources *s, const train_options *o, const char *r
         s->folder = strdup(resume);
         if (s->folder == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a path");
     } else if (!is_builtin(o->model)) {
-        status = cache_dir_find(&s->folder, o->model, error);
+        status = find_model(&s->folder, o->model, error);
     }
     if (status == HEED_OK && resume != NULL) status = tokenizer_load(&s->words, resume, error);
     else if (status == HEED_OK) status = words_open(s, o, s->folder, error);

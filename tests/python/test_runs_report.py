@@ -13,7 +13,8 @@ import pytest
 import browser
 import runs_made as made
 
-SECONDS = 1.0    # to open ten runs of ten thousand points; the best of a few, since a busy machine may only make it slower
+SECONDS = 1.0    # to open ten runs of ten thousand points
+TRIES = 8        # a busy machine may make it slower, never faster: one below the limit will do
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_ten_runs_of_ten_thousand_points(run_heed, chromium, tmp_path):
     path = report(run_heed, tmp_path, *runs)
     keys = {"loss", "learning_rate", "grad_norm", "tokens_per_second", "tokens", "eval_loss", "floor", "members/wiki/eval_loss"}
     times = []
-    for _ in range(4):
+    while len(times) < TRIES and min(times, default=SECONDS) >= SECONDS:
         page = chromium.open(path)
         page.settle()
         times.append(page.run("performance.timing.loadEventEnd - performance.timing.navigationStart") / 1000)

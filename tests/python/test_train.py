@@ -373,6 +373,7 @@ BAD = [
     (["--eval_dataset", "/nonexistent.txt"], 5, ["nonexistent.txt"]),
     (["--tokenizer", "/nonexistent"], 5, ["nonexistent"]),
     (["--model", "no-such/model"], 5, ["hf download no-such/model"]),
+    (["--model", "gpt2-nan"], 5, ["no built-in size", "the nearest is gpt2-nano", "hf download gpt2-nan"]),
     (["--resume_from_checkpoint", "/nonexistent"], 5, ["nonexistent"]),
     (["--num_train_epochs", "0"], 64, ["--num_train_epochs"]),
     (["--attn_implementation", "flash_attention_3", "--attn_fallback", "refuse"], 3, ["flash_attention_3"]),
