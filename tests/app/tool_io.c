@@ -6,6 +6,7 @@
 //   save WHAT FOLDER        the tokenizer's files
 //   demo SEED COUNT         documents of the demo language: -log p, a tab, the text, one a line
 //   documents WHAT FILE     a data set's documents, each as n bytes, a newline (a table's texts, say)
+//   documents-ids WHAT FILE the ids of each document, EOS included, on a line of its own
 //   copy FILE OUT           a safetensors file, read and written again
 //   names FILE              its tensors: name, dtype, shape
 #include "io/dataset.h"
@@ -62,10 +63,18 @@ static heed_status decode(const tokenizer *t, const char *text, heed_error *e) {
     return status;
 }
 
-// "N BYTES\n" for each document.
-static heed_status documents(const tokenizer *t, const char *path, heed_error *e) {
+// "N BYTES\n" for each document, or its ids.
+static heed_status documents(const tokenizer *t, const char *path, bool ids, heed_error *e) {
     dataset d;
     heed_status status = dataset_read(&d, path, t, e);
+    for (int64_t i = 0; status == HEED_OK && ids && i < d.documents; i++) {
+        for (int64_t at = d.start[i]; at < d.start[i + 1]; at++) printf("%d ", d.id[at]);
+        putchar('\n');
+    }
+    if (status == HEED_OK && ids) {
+        dataset_free(&d);
+        return status;
+    }
     text_string text = {0};
     for (int64_t i = 0; status == HEED_OK && i < d.documents; i++) {
         text.length = 0;
@@ -85,7 +94,7 @@ static int run_tokenizer(const char *verb, const char *what, const char *path) {
     if (open_tokenizer(&t, what, &e) != HEED_OK) return fail(&e);
     heed_status status;
     if (strcmp(verb, "save") == 0) status = tokenizer_save(t, path, &e);
-    else if (strcmp(verb, "documents") == 0) status = documents(t, path, &e);
+    else if (strncmp(verb, "documents", 9) == 0) status = documents(t, path, strcmp(verb, "documents-ids") == 0, &e);
     else {
         char *text;
         size_t n;
