@@ -8,7 +8,8 @@
 #include "cli/output.h"
 #include "cli/words.h"
 
-enum { HELP_COLUMN = 32 };
+// Where the words about an option begin; on a narrow terminal below it.
+static int help_column(void) { return output_width() >= 72 ? 32 : 8; }
 
 const char *args_value_name(const option *o) {
     static const char *const values[] = {[OPTION_FLAG] = NULL, [OPTION_INT] = "N", [OPTION_REAL] = "X", [OPTION_TEXT] = "TEXT",
@@ -38,13 +39,16 @@ static void print_option(const option *o) {
     const char *value = args_value_name(o);
     text_add(&(text_buffer){left, sizeof left, 0}, "  %s%s%s%s%s", o->letter != NULL ? o->letter : "",
              o->letter != NULL ? ", " : "", o->name, value != NULL ? " " : "", value != NULL ? value : "");
-    if ((int)strlen(left) + 2 > HELP_COLUMN) printf("%s\n%*s", left, HELP_COLUMN, "");
-    else printf("%-*s", HELP_COLUMN, left);
+    const int column = help_column();
+    if ((int)strlen(left) + 2 > column) printf("%s\n%*s", left, column, "");
+    else printf("%-*s", column, left);
     text_string help = {0};
     args_option_words(o, &help);
-    output_wrap(help.failed ? "" : help.text, HELP_COLUMN, HELP_COLUMN);
+    output_wrap(help.failed ? "" : help.text, column, column);
     free(help.text);
 }
+
+enum { BELOW_COLUMN = 14 };
 
 void args_help(const verb *v) {
     printf("heed %s: %s\n\nusage: heed %s %s\n", v->name, v->purpose, v->name, args_usage(v));
@@ -54,7 +58,7 @@ void args_help(const verb *v) {
         output_wrap(v->about, 0, 0);
     }
     for (const verb *const *below = v->below; below != NULL && *below != NULL; below++)
-        printf("%s  %-*s%s\n", below == v->below ? "\n" : "", HELP_COLUMN - 2, (*below)->name, (*below)->purpose);
+        printf("%s  %-*s%s\n", below == v->below ? "\n" : "", BELOW_COLUMN, (*below)->name, (*below)->purpose);
     const char *group = NULL;
     for (int i = 0; i < v->n_options; i++) {
         const option *o = &v->options[i];
@@ -62,6 +66,7 @@ void args_help(const verb *v) {
         group = o->group;
         print_option(o);
     }
-    printf("%s  %-*s%s\n", v->n_options == 0 ? "\n" : "", HELP_COLUMN - 2, "--help", "this text");
+    printf("%s  %-*s%s\n", v->n_options == 0 ? "\n" : "", v->below != NULL ? BELOW_COLUMN : help_column() - 2, "--help  ",
+           "this text");
     if (v->examples != NULL) printf("\nexamples:\n%s", v->examples);
 }

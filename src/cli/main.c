@@ -18,7 +18,8 @@ static int overview(void) {
     printf("heed %s: attention that is fast, never silently wrong, and explains itself\n\n"
            "usage: heed VERB [options]\n\n", heed_version());
     for (int i = 0; verbs[i] != NULL; i++) printf("  %-12s%s\n", verbs[i]->name, verbs[i]->purpose);
-    printf("\n`heed VERB --help` has the options and examples; `heed --version` the build.\n");
+    putchar('\n');
+    output_wrap("`heed VERB --help` has the options and examples; `heed --version` the build.", 0, 0);
     text_string all = {0};
     for (const status_line *s = status_lines; s->brief != NULL; s++)
         text_format(&all, "%s%d %s", s == status_lines ? "Exit status: " : ", ", s->status, s->brief);

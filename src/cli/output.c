@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/utf8.h"
@@ -44,12 +45,23 @@ void output_shown(const char *bytes, size_t n) {
     free(shown.text);
 }
 
-enum { WIDTH = 100 };
+int output_columns(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+enum { WIDTH_LEAST = 30, WIDTH_MOST = 100 };    // below the first a wrapped paragraph is worse than lines that the terminal breaks
+
+int output_width(void) {
+    const int columns = output_columns();
+    return columns <= 0 || columns > WIDTH_MOST ? WIDTH_MOST : columns < WIDTH_LEAST ? WIDTH_LEAST : columns;
+}
 
 void output_wrap(const char *text, int at, int indent) {
+    const int width = output_width();
     for (const char *word = text; *word != 0;) {
         const size_t n = strcspn(word, " \n");
-        if (at > indent && at + 1 + (int)n > WIDTH) {
+        if (at > indent && at + 1 + (int)n > width) {
             printf("\n%*s", indent, "");
             at = indent;
         } else if (at > indent) {

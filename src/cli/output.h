@@ -18,7 +18,12 @@ void output_add_shown(text_string *, const char *bytes, size_t n, const char *ke
 // To stdout: so where it is a terminal (new lines and tabs stay), and as it is elsewhere.
 void output_shown(const char *bytes, size_t n);
 
-// Prints words from column `at` on, wrapped at a width one reads easily and indented to `indent`.
+// Columns of the terminal that stdout is now; 0: it is none, or does not tell.
+int output_columns(void);
+// At how many columns a paragraph is wrapped: what one reads easily, on a terminal no more than it has.
+int output_width(void);
+
+// Prints words from column `at` on, wrapped at output_width and indented to `indent`.
 void output_wrap(const char *text, int at, int indent);
 // The same, formatted: a paragraph behind a label such as "1.".
 void output_paragraph(const char *label, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -18,7 +18,7 @@ static const option options[] = {
 
 // ---- a table of facts, a column for each run ----
 
-enum { WIDTH = 100, CELL_LEAST = 16, NAME_LEAST = 20, NAME_MOST = 48 };
+enum { CELL_LEAST = 16, NAME_LEAST = 20, NAME_MOST = 48 };
 
 // A value as people read it; free it. Control bytes are shown, never sent to the terminal.
 static char *cell_text(const json_t *value, const char *remark) {
@@ -209,7 +209,7 @@ void runs_diff_print(const json_t *c) {
     measure(&l, header);
     measure(&l, attention);
     for (int s = 0; s < SECTIONS; s++) measure(&l, json_object_get(c, sections[s].key));
-    const int room = (WIDTH - l.name - 2) / n - 2;
+    const int columns = output_columns(), room = ((columns > output_width() ? columns : output_width()) - l.name - 2) / n - 2;
     l.most = room > CELL_LEAST ? room : CELL_LEAST;
     if (l.cell > l.most) l.cell = l.most;
     char *verdict = cell_text(json_object_get(c, "verdict"), "");

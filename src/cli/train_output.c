@@ -5,8 +5,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 // Flushed each time: a log that is followed, or cut off by a kill, has every line.
 static void line(void *context, const char *text) {
@@ -22,9 +20,8 @@ static void live(void *context, const char *text) {
 }
 
 static int columns(void *context) {
-    struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-    return 80;
+    const int now = output_columns();
+    return now > 0 ? now : 80;
 }
 
 run_output train_output_open(bool json, bool quiet) {

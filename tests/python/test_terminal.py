@@ -116,6 +116,15 @@ def test_explain_json_has_the_fixed_fields(run_heed):
         assert list(row) == ["name", "accepts", "reason", "ms", "workspace_bytes"]
 
 
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_help_fits(heed, columns):
+    """Paragraphs are wrapped at the terminal's width, at 100 columns where that is more; usage and examples are lines to copy."""
+    for words in ([], ["train"], ["doctor"], ["runs", "report"]):
+        lines = on_terminal([heed, *(words + ["--help"] if words else ["--help"])], columns)[1].decode().splitlines()
+        kept = [line for line in lines if not re.match(r"usage: |  heed |  \S+ +\S", line) and "fast, never silently" not in line]
+        assert len(kept) > 3 and all(len(line) <= min(columns, 100) for line in kept[1:]), max(kept, key=len)
+
+
 # ---- the live line ----
 
 def drawings(raw):
