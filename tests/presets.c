@@ -124,6 +124,8 @@ static void check_lse(void) {
     // Row 1 stands at position 3: without "- position" its scores are all 0.5 * 3 larger.
     const float by_key = lse_after("flash_attention_2", alibi, 1, 1, HEED_OK);
     const float by_distance = lse_after("flash_attention_2", near, 1, 1, HEED_OK);
+    const float wide = lse_after("flash_attention_2", "b1 h1 q4 k6 d8 window:6,0 alibi", 1, 1, HEED_OK);
+    CHECK(wide == by_key, "a window of all keys is none: %g", (double)wide);
     CHECK(by_key == 2.5F && by_distance == 1 && lse_after("heed", alibi, 1, 1, HEED_OK) == 1, "lse 1 became %g and %g",
           (double)by_key, (double)by_distance);
     lse_after("onnx", pad, 1, 0, HEED_REFUSED);

@@ -82,7 +82,8 @@ heed_status heed_problem_preset(heed_problem *problem, const char *name, heed_er
     return HEED_OK;
 }
 
-// What the masks leave open: keys to the right of a row's position, keys far to its left.
+// What the masks leave open: keys to the right of a row's position, all keys to its left. A window at least as wide as the
+// (completed) problem has keys closes nothing, here as in flash-attn.
 typedef struct { bool causal, right, left; } open_sides;
 
 static open_sides open_sides_of(const heed_problem *p) {
@@ -92,7 +93,7 @@ static open_sides open_sides_of(const heed_problem *p) {
         if (mask->kind == heed_causal().kind) open.causal = true;
         if (mask->kind != heed_window(-1, -1).kind) continue;
         open.right &= mask->i[1] != 0;
-        open.left &= mask->i[0] < 0;
+        open.left &= mask->i[0] < 0 || mask->i[0] >= p->keys;
     }
     open.right &= !open.causal;
     return open;

@@ -105,14 +105,15 @@ def test_flash_attention_2_alibi(library, flash2):
         reference = functions(flash2 / "tests/test_flash_attn.py", *names)
         d = pc.Draw(seed)
         slopes = torch.rand(d.hq, generator=d.torch)
-        window = d.maybe()
+        left = d.choice([-1, 4, 12])
+        window = 0 <= left < d.skv    # a wider one is none, and its kernels then drop the position too
         case = pc.Case("flash_attention_2", **d.tensors(), see=(d.j <= d.i + d.skv - d.sq)[None, None], tokens="causal alibi",
                        arrays={"slopes": slopes}, name=f"seed {seed}")
-        if window:
-            case.windows.append(h.preset_window(library, case.preset, 4, 0))
-            case.see = case.see & (d.j >= d.i + d.skv - d.sq - 4)
+        if left >= 0:
+            case.windows.append(h.preset_window(library, case.preset, left, 0))
+            case.see = case.see & (d.j >= d.i + d.skv - d.sq - left)
         bias = reference["attn_bias_from_alibi_slopes"](slopes.expand(d.b, -1), d.sq, d.skv, causal=not window)
-        theirs = reference["attention_ref"](*bshd(case), attn_bias=bias, causal=True, window_size=(4, 0) if window else (-1, -1))[0]
+        theirs = reference["attention_ref"](*bshd(case), attn_bias=bias, causal=True, window_size=(left, 0))[0]
         case.bias = (slopes.view(1, -1, 1, 1) * (d.j - (d.i + d.skv - d.sq))).float()
         by_key = 0 if window else slopes.view(1, -1, 1) * (torch.arange(d.sq) + d.skv - d.sq)
         pc.judge(library, case, theirs.transpose(1, 2), their_lse(case, torch.inf) + by_key)
@@ -143,6 +144,7 @@ def test_flash_attention_2_kernels_say_so(flash2):
     assert "if constexpr (Is_causal)" in causal and "+= alibi_slope * col_idx;" in causal
     assert "-= alibi_slope * abs(row_idx + max_seqlen_k - max_seqlen_q - col_idx);" in general
     assert "params.is_causal = window_size_left < 0 && window_size_right == 0;" in source["flash_api.cpp"]
+    assert "if (window_size_left >= seqlen_k) { window_size_left = -1; }" in source["flash_api.cpp"]
 
 
 def test_flash_attention_3(library, flash2):
