@@ -121,8 +121,9 @@ def test_help_fits(heed, columns):
     """Paragraphs are wrapped at the terminal's width, at 100 columns where that is more; usage and examples are lines to copy."""
     for words in ([], ["train"], ["doctor"], ["runs", "report"]):
         lines = on_terminal([heed, *(words + ["--help"] if words else ["--help"])], columns)[1].decode().splitlines()
-        kept = [line for line in lines if not re.match(r"usage: |  heed |  \S+ +\S", line) and "fast, never silently" not in line]
-        assert len(kept) > 3 and all(len(line) <= min(columns, 100) for line in kept[1:]), max(kept, key=len)
+        kept = [line for line in lines[1:] if not re.match(r"usage: |  heed |  \S+ +\S", line)]
+        kept = [line for line in kept if " " in line.strip()]    # a word is never broken
+        assert len(kept) > 3 and all(len(line) <= min(columns, 100) for line in kept), max(kept, key=len)
 
 
 # ---- the live line ----
@@ -164,7 +165,7 @@ def test_a_dumb_terminal_gets_lines(heed, text_file, tmp_path):
 def test_errors_go_to_stderr(heed, tmp_path):
     """On a terminal as in a pipe: a sentence, the exit status, nothing on stdout."""
     for words, status in ((["train", "--bogus"], 64), (["explain", "b1 h1 q8 d8 paged:16"], 3), (["eval", "--model", "nowhere"], 5),
-                          (["runs", "diff", tmp_path, tmp_path], 5), ([], 64), (["compare", "a", "b"], 3)):
+                          (["runs", "diff", tmp_path, tmp_path], 5), ([], 64), (["runs"], 64)):
         done = subprocess.run([str(w) for w in [heed, *words]], capture_output=True, text=True, timeout=60,
                               env={**os.environ, "HF_HOME": str(tmp_path)})
         assert done.returncode == status and len(done.stderr.splitlines()) == 1, (words, done)
