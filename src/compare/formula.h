@@ -38,8 +38,14 @@ size_t formula_row_bytes(const call *);
 formula_row formula_row_at(const call *, void *memory);
 void formula_row_compute(const formula *, int64_t batch, int64_t head, int64_t row, formula_row *);
 
+// Does the variant give this row another result than `claim` does? Exact where they differ in who is shown and in rows that
+// see nothing; otherwise always true.
+bool formula_row_differs(const formula *claim, const formula *, int64_t batch, int64_t head, int64_t row, formula_row *a,
+                         formula_row *b);
+
 // ---- stages of a row, for the files of formula_*.c ----
 void formula_row_scores(const formula *, formula_row *);          // formula_score.c: shown, raw, x
+void formula_row_shown(const formula *, formula_row *);           // shown, first, end alone: by masks
 double formula_round(heed_dtype, double);                         // to the nearest number of a storage type
 double formula_sink(const formula *, int64_t head);               // as the variant takes it; -infinity without one
 int64_t formula_kv_head(const formula *, int64_t head);

@@ -199,12 +199,42 @@ static double log_without_sink(const formula_row *r) {
     return m == -INFINITY ? m : m + log(z);
 }
 
-void formula_row_compute(const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *r) {
+static void stand_at(const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *r) {
     r->batch = batch, r->head = head, r->row = row;
     r->at = call_sequence_of(f->c, batch);
     if (f->v.cache == CACHE_ONE_MORE) r->at.n_key++, r->at.end_valid += r->at.end_valid == r->at.n_key - 1;
     if (f->v.cache == CACHE_ONE_LESS) r->at.n_key--, r->at.end_valid = int64_min(r->at.end_valid, r->at.n_key);
     r->kv_head = formula_kv_head(f, head);
+}
+
+// Do two variants differ in who is shown at most (and in what an empty row gives)?
+static bool only_shown_differs(const variant *a, const variant *b) {
+    variant same = *b;
+    same.causal = a->causal, same.prefix = a->prefix, same.left = a->left, same.right = a->right;
+    same.right_shift = a->right_shift, same.offset = a->offset, same.docs = a->docs;
+    same.empty = a->empty, same.empty_mean_of_shown = a->empty_mean_of_shown;
+    if (b->mask != MASK_AS_BIAS) same.mask = a->mask;
+    if (b->padding != PADDING_ZERO_SCORES) same.padding = a->padding;
+    if (b->tile == TILE_TAIL_DROPPED) same.tile = a->tile, same.tile_keys = a->tile_keys;
+    if (b->cache == CACHE_ONE_MORE || b->cache == CACHE_ONE_LESS) same.cache = a->cache;
+    return memcmp(a, &same, sizeof same) == 0;
+}
+
+bool formula_row_differs(const formula *claim, const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *a,
+                         formula_row *b) {
+    if (!only_shown_differs(&claim->v, &f->v)) return true;
+    stand_at(claim, batch, head, row, a);
+    stand_at(f, batch, head, row, b);
+    formula_row_shown(claim, a);
+    formula_row_shown(f, b);
+    if (a->at.n_key != b->at.n_key || memcmp(a->shown, b->shown, (size_t)f->c->keys) != 0) return true;
+    // The same keys: only what an empty row gives may differ. A bias may hide the last ones, so one that has a bias may be empty.
+    const bool rule = claim->v.empty != f->v.empty || claim->v.empty_mean_of_shown != f->v.empty_mean_of_shown;
+    return rule && (f->c->bias != NULL || memchr(a->shown, 1, (size_t)f->c->keys) == NULL);
+}
+
+void formula_row_compute(const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *r) {
+    stand_at(f, batch, head, row, r);
     formula_row_scores(f, r);
     const bool sinks = formula_sink(f, head) != -INFINITY || (f->c->sinks != NULL && f->v.sink != SINK_NONE);
     if (r->empty && !sinks) {

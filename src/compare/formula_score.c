@@ -87,7 +87,7 @@ static int64_t keys_computed(const formula *f, int64_t n_key) {
     return whole > 0 ? whole : n_key;
 }
 
-static void find_shown(const formula *f, formula_row *r) {
+void formula_row_shown(const formula *f, formula_row *r) {
     r->first = 0;
     r->end = keys_computed(f, r->at.n_key);
     masked_interval(f, r->row + mask_offset(f, &r->at), &r->first, &r->end);
@@ -174,7 +174,7 @@ static double edited(const formula *f, const formula_row *r, int64_t j, bool hid
 }
 
 void formula_row_scores(const formula *f, formula_row *r) {
-    find_shown(f, r);
+    formula_row_shown(f, r);
     const bool all = f->v.cap == CAP_AFTER_MASK;
     const int64_t first = all ? 0 : r->first, end = all ? r->at.n_key : r->end;
     dot_products(f, r, first, end);

@@ -102,19 +102,26 @@ static void predict_rows(void *context, int64_t item, int worker) {
     }
 }
 
+static heed_status take_memory(prediction *p, const call *c, int64_t rows, heed_error *error) {
+    const size_t wide = size_align(size_mul((size_t)int64_max(1, rows * c->value_channels), sizeof(double)));
+    const size_t narrow = size_align((size_t)int64_max(1, rows) * sizeof(double));
+    char *at = memory_take(2 * wide + 2 * narrow);
+    *p = (prediction){.memory = at};
+    if (at == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for predictions of %lld rows", (long long)rows);
+    p->out = (double *)at, p->var = (double *)(at + wide);
+    p->lse = (double *)(at + 2 * wide), p->var_lse = (double *)(at + 2 * wide + narrow);
+    return HEED_OK;
+}
+
 static heed_status predict(prediction *p, const predictor *by, const variant *v, const row_list *rows, int way, heed_error *error) {
     const call *c = by->c;
-    const size_t wide = size_align(size_mul((size_t)int64_max(1, rows->n * c->value_channels), sizeof(double)));
-    const size_t narrow = size_align((size_t)int64_max(1, rows->n) * sizeof(double));
     const size_t worker = size_add(formula_row_bytes(c), size_align(floor_scratch_floats(c) * sizeof(float)));
-    *p = (prediction){.memory = memory_take(2 * wide + 2 * narrow)};
-    char *at = p->memory, *scratch = memory_take(size_mul((size_t)by->team.workers, worker));
+    char *scratch = memory_take(size_mul((size_t)by->team.workers, worker));
     formula f = {.memory = NULL};
-    heed_status status = at == NULL || scratch == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for predictions") : HEED_OK;
+    heed_status status = take_memory(p, c, rows->n, error);
+    if (status == HEED_OK && scratch == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for predictions");
     if (status == HEED_OK) status = formula_begin(&f, c, v, &by->claim, error);
     if (status == HEED_OK) {
-        p->out = (double *)at, p->var = (double *)(at + wide);
-        p->lse = (double *)(at + 2 * wide), p->var_lse = (double *)(at + 2 * wide + narrow);
         prediction_job job = {&f, rows, p, floor_factors_of(c), scratch, worker, way};
         threads_for(&by->team, int64_ceil_div(rows->n, ROWS_AN_ITEM), predict_rows, &job);
     }
@@ -135,6 +142,37 @@ heed_status predictor_begin(predictor *by, const call *c, int n_threads, heed_er
 }
 
 void predictor_end(predictor *by) { formula_end(&by->claim); }
+
+heed_status prediction_part(prediction *p, const call *c, const prediction *all, const row_list *rows, heed_error *error) {
+    const heed_status status = take_memory(p, c, rows->n, error);
+    const int64_t Dv = c->value_channels;
+    const size_t bytes = (size_t)Dv * sizeof(double);
+    for (int64_t i = 0; status == HEED_OK && i < rows->n; i++) {
+        const int64_t at = (rows->at[i].batch * c->heads + rows->at[i].head) * c->queries + rows->at[i].row;
+        memcpy(p->out + i * Dv, all->out + at * Dv, bytes);
+        memcpy(p->var + i * Dv, all->var + at * Dv, bytes);
+        p->lse[i] = all->lse[at], p->var_lse[i] = all->var_lse[at];
+    }
+    return status;
+}
+
+heed_status row_list_differing(row_list *list, const predictor *by, const variant *v, const row_list *all, heed_error *error) {
+    const call *c = by->c;
+    const size_t bytes = formula_row_bytes(c);
+    char *memory = memory_take(2 * bytes);
+    formula f = {.memory = NULL};
+    *list = (row_list){.at = malloc(size_mul((size_t)int64_max(1, all->n), sizeof *list->at))};
+    heed_status status = memory == NULL || list->at == NULL ? error_set(error, HEED_NO_MEMORY, "no memory for a list of rows")
+                                                            : formula_begin(&f, c, v, &by->claim, error);
+    formula_row a = formula_row_at(c, memory), b = formula_row_at(c, memory + bytes);
+    for (int64_t i = 0; status == HEED_OK && i < all->n; i++) {
+        const row_place at = all->at[i];
+        if (formula_row_differs(&by->claim, &f, at.batch, at.head, at.row, &a, &b)) list->at[list->n++] = at;
+    }
+    formula_end(&f);
+    memory_free(memory);
+    return status;
+}
 
 void prediction_free(prediction *p) {
     memory_free(p->memory);

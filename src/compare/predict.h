@@ -22,8 +22,13 @@ typedef struct { const call *c; formula claim; threads team; } predictor;
 heed_status predictor_begin(predictor *, const call *, int n_threads, heed_error *);
 void predictor_end(predictor *);
 
+// Of `all`, the rows to which the variant gives another result than the claim does. free(list.at).
+heed_status row_list_differing(row_list *, const predictor *, const variant *, const row_list *all, heed_error *);
+
 heed_status prediction_make(prediction *, const predictor *, const variant *, const row_list *, heed_error *);
 void prediction_free(prediction *);    // a zeroed one is fine
+// Those rows of a prediction of all rows (row_list_all) that the list names, copied.
+heed_status prediction_part(prediction *, const call *, const prediction *all, const row_list *, heed_error *);
 
 // z = (observed - predicted) / expected size of the error.
 typedef struct {

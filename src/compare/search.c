@@ -31,6 +31,7 @@ typedef struct {
     predictor by;
     const call *c;
     const observed *seen;
+    bool thorough;
     row_list sample, all;
     prediction claim_sample, claim_all;
     candidate list[CANDIDATES_MOST];
@@ -72,16 +73,24 @@ static heed_status screen(search *s, candidate *k) {
     return HEED_OK;
 }
 
-// What a sample does not show, all rows may.
+// What a sample does not show, all rows may: those whose result the variant changes at all.
 static heed_status look_at_all(search *s, candidate *k) {
-    prediction p;
-    const heed_status status = prediction_make(&p, &s->by, &k->v, &s->all, s->error);
-    if (status != HEED_OK) return status;
-    const match m = match_of(s->c, &s->claim_all, &p, s->seen, &s->all);
-    k->visible = m.signal >= 8 || m.apart > 0;
-    if (match_is_whole(&m)) k->seen = m;
+    row_list rows;
+    prediction p = {0}, claim = {0};
+    heed_status status = row_list_differing(&rows, &s->by, &k->v, &s->all, s->error);
+    if (status == HEED_OK && rows.n > 0) {
+        status = prediction_make(&p, &s->by, &k->v, &rows, s->error);
+        if (status == HEED_OK) status = prediction_part(&claim, s->c, &s->claim_all, &rows, s->error);
+        if (status == HEED_OK) {
+            const match m = match_of(s->c, &claim, &p, s->seen, &rows);
+            k->visible = m.signal >= 8 || m.apart > 0;
+            if (match_is_whole(&m)) k->seen = m;
+        }
+    }
     prediction_free(&p);
-    return HEED_OK;
+    prediction_free(&claim);
+    free(rows.at);
+    return status;
 }
 
 static double work_of(const search *s, int64_t rows) {
@@ -107,7 +116,8 @@ static heed_status screen_singles(search *s) {
     for (int i = 0; i < s->n; i++) {
         candidate *k = &s->list[i];
         heed_status status = screen(s, k);
-        if (status == HEED_OK && !k->visible && s->sample.n < s->all.n && !is_precision(k->of[0])) status = look_at_all(s, k);
+        const bool look = s->thorough && !k->visible && s->sample.n < s->all.n && !is_precision(k->of[0]);
+        if (status == HEED_OK && look) status = look_at_all(s, k);
         if (status != HEED_OK) return status;
     }
     list_undecidable(s);
@@ -281,11 +291,11 @@ static void end(search *s) {
     predictor_end(&s->by);
 }
 
-heed_status search_formulas(findings *f, const call *c, const observed *seen, int n_threads, heed_error *error) {
+heed_status search_formulas(findings *f, const call *c, const observed *seen, bool thorough, int n_threads, heed_error *error) {
     *f = (findings){.n_explained = 0};
     search *s = calloc(1, sizeof *s);
     if (s == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a search");
-    s->c = c, s->seen = seen, s->found = f, s->error = error;
+    s->c = c, s->seen = seen, s->thorough = thorough, s->found = f, s->error = error;
     heed_status status = begin(s, n_threads);
     if (status == HEED_OK) status = run(s);
     end(s);

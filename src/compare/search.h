@@ -29,4 +29,5 @@ typedef struct {
     int n_notes;
 } findings;
 
-heed_status search_formulas(findings *, const call *, const observed *, int n_threads, heed_error *);
+// thorough: what a sample of rows cannot show is looked for in all rows, which is what makes `undecidable` exact.
+heed_status search_formulas(findings *, const call *, const observed *, bool thorough, int n_threads, heed_error *);

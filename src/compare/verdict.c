@@ -116,8 +116,9 @@ static heed_status locate(work *w, const observed *seen) {
 static heed_status reach(work *w, const observed *a, const observed *b, const hypothesis *const *ask, int n_threads) {
     const call *c = w->c;
     verdict *v = w->v;
-    heed_status status = search_formulas(&v->of[0], c, a, n_threads, w->error);
-    if (status == HEED_OK) status = search_formulas(&v->of[1], c, b, n_threads, w->error);
+    heed_status status = search_formulas(&v->of[1], c, b, true, n_threads, w->error);
+    const bool b_departs = status == HEED_OK && !is_rounding(&v->of[1]);    // then a is looked at briefly
+    if (status == HEED_OK) status = search_formulas(&v->of[0], c, a, !b_departs, n_threads, w->error);
     if (status == HEED_OK) status = predictor_begin(&w->by, c, n_threads, w->error);
     if (status == HEED_OK) status = row_list_all(&w->all, c, w->error);
     if (status == HEED_OK) status = prediction_make(&w->claim, &w->by, &w->by.claim.v, &w->all, w->error);
