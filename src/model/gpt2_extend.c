@@ -28,9 +28,11 @@ static heed_problem problem_of(const extension *x) {
     const kv_cache *c = x->cache;
     const int64_t D = c->channels, C = c->heads * D, n = x->new->length, cap = c->capacity;
     const heed_stride q = {n * 3 * C, D, 3 * C}, kv = {c->heads * cap * D, cap * D, D}, out = {n * C, D, C};
+    attention_seen *seen = attention_plans_seen(x->m->plans);
     return (heed_problem){
         .batch = x->new->rows, .heads = c->heads, .queries = n, .keys = cap, .channels = D, .with = HEED_KEY_COUNT,
-        .align = HEED_BOTTOM_RIGHT, .mask = {heed_causal()}, .q = q, .k = kv, .v = kv, .out = out,
+        .align = HEED_BOTTOM_RIGHT, .mask = {seen != NULL ? attention_causal_function(seen) : heed_causal()},
+        .q = q, .k = kv, .v = kv, .out = out,
     };
 }
 

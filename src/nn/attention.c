@@ -18,6 +18,8 @@ static const heed_mask_kind causal_function = {.name = "causal_function", .visib
 static const heed_mask_kind batch_function = {.name = "batch_function", .visible = visible,
                                               .axes = HEED_AXIS_BATCH | HEED_AXIS_QUERY | HEED_AXIS_KEY};
 
+heed_mask attention_causal_function(attention_seen *seen) { return (heed_mask){.kind = &causal_function, .data = seen}; }
+
 heed_problem attention_problem(const attention_batch *b, heed_pass pass) {
     const int64_t C = b->heads * b->channels, D = b->channels;
     const heed_stride fused = {b->length * 3 * C, D, 3 * C}, plain = {b->length * C, D, C};
@@ -30,7 +32,7 @@ heed_problem attention_problem(const attention_batch *b, heed_pass pass) {
     };
     if (b->seen != NULL) {
         const bool same = b->key_range == NULL && b->document == NULL;    // for every sequence
-        p.mask[0] = (heed_mask){.kind = same ? &causal_function : &batch_function, .data = b->seen};
+        p.mask[0] = same ? attention_causal_function(b->seen) : (heed_mask){.kind = &batch_function, .data = b->seen};
         return p;
     }
     if (b->key_range != NULL) p.with |= HEED_KEY_RANGE;

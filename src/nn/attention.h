@@ -18,6 +18,9 @@ typedef struct {
     attention_seen *seen;        // not NULL: causality, padding and documents go to heed as one mask function that reads it
 } attention_batch;
 
+// Causality alone as such a function.
+heed_mask attention_causal_function(attention_seen *);
+
 // Causal self-attention over fused qkv: q, k, v at channels 0, width, 2 * width of each token.
 heed_problem attention_problem(const attention_batch *, heed_pass);
 

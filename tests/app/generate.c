@@ -88,9 +88,9 @@ static void plain(model *m, const generation *g, const generation_prompt *p, int
 }
 
 static void test_case(uint64_t seed) {
-    static const char *const names[] = {"auto", "eager", "sdpa", "flash_attention_2"};
+    static const char *const names[] = {"auto", "eager", "sdpa", "flash_attention_2", "flex_attention"};
     random_stream s = random_of(seed, 5);
-    model *m = make(names[random_below(&s, 4)], 1 + (int)random_below(&s, 2));
+    model *m = make(names[random_below(&s, 5)], 1 + (int)random_below(&s, 2));
     static heard h;
     static int32_t ids[PROMPTS][POSITIONS];
     generation_prompt prompts[PROMPTS];

@@ -73,7 +73,7 @@ def reference(folder, new, **options):
     return [row[:row.index(256) + 1] if 256 in row else row for row in rows]
 
 
-@pytest.mark.parametrize("name", ["auto", "eager", "sdpa", "flash_attention_2", "cpu.flash"])
+@pytest.mark.parametrize("name", ["auto", "eager", "sdpa", "flash_attention_2", "flex_attention", "cpu.flash"])
 def test_greedy_is_transformers(run_heed, folder, prompts, name):
     want = reference(folder, 50)
     got = generate(run_heed, "--model", folder, "--prompt_file", prompts, "--max_new_tokens", 50, "--attn_implementation", name)
