@@ -123,7 +123,7 @@ def test_help_fits(heed, columns):
         lines = on_terminal([heed, *(words + ["--help"] if words else ["--help"])], columns)[1].decode().splitlines()
         kept = [line for line in lines[1:] if not re.match(r"usage: |  heed |  \S+ +\S", line)]
         kept = [line for line in kept if " " in line.strip()]    # a word is never broken
-        assert len(kept) > 3 and all(len(line) <= min(columns, 100) for line in kept), max(kept, key=len)
+        assert len(kept) > 1 and all(len(line) <= min(columns, 100) for line in kept), max(kept, key=len)
 
 
 # ---- the live line ----
