@@ -58,6 +58,12 @@ run_fault run_train(const run_request *, heed_error *);
 
 // ---- between the files of this folder ----
 
+// run_folder.c. What to go on from, by --resume_from_checkpoint; whether the folder is free; the folder, made and locked, its log
+// opened, run.json written.
+heed_status run_find_resume(train_run *, heed_error *);
+heed_status run_check_folder(const train_run *, heed_error *);
+heed_status run_open_folder(train_run *, run_fault *, heed_error *);
+
 heed_status run_loop(train_run *, run_fault *, heed_error *);    // all steps, from at.step on
 double run_epoch(const train_run *);                             // at.step in epochs
 
