@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 
 import pytest
 
@@ -23,8 +24,14 @@ def resize(terminal, columns):
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 
+def drawings(raw):
+    """Each text that was drawn over the live line."""
+    return [part.split(b"\x1b[K")[0] for part in raw.split(b"\r") if b"\x1b[K" in part]
+
+
 def on_terminal(command, columns=80, widths=(), **environment):
-    """(exit status, bytes) of a command on a terminal of its own; widths: it is resized to them meanwhile, then interrupted."""
+    """(exit status, bytes) of a command on a terminal of its own. widths: it is resized to each of them meanwhile, to the next when
+    the live line has followed, and interrupted at the end."""
     main, other = pty.openpty()
     resize(other, columns)
     env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
@@ -32,15 +39,16 @@ def on_terminal(command, columns=80, widths=(), **environment):
     env = {k: v for k, v in env.items() if v is not None}
     run = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=other, stderr=other, env=env)
     os.close(other)
-    raw, left, drawn = b"", list(widths), 0
+    raw, left, end = b"", [columns, *widths], time.monotonic() + 60
     while True:
-        if widths and raw.count(b"\r") >= drawn + 3:    # it has been drawn at this width
-            drawn = raw.count(b"\r")
+        assert time.monotonic() < end, f"the live line did not follow to {left[:1]} columns: {raw[-500:]!r}"
+        last = len((drawings(raw) or [b""])[-1])
+        if widths and left and left[0] > last > (left[0] // 3 if left[0] > 20 else 0):
+            del left[0]
             if left:
-                resize(main, left.pop(0))
+                resize(main, left[0])
             else:
                 run.send_signal(signal.SIGINT)
-                widths = ()
         if not select.select([main], [], [], 0.1)[0]:
             continue
         try:
@@ -128,11 +136,6 @@ def test_help_fits(heed, columns):
 
 # ---- the live line ----
 
-def drawings(raw):
-    """Each text that was drawn over the live line."""
-    return [part.split(b"\x1b[K")[0] for part in raw.split(b"\r") if b"\x1b[K" in part]
-
-
 @pytest.mark.parametrize("columns", [1, 4, 7, 10, 14, 27, 40])
 def test_live_line_fits_narrow_terminals(heed, text_file, tmp_path, columns):
     status, raw = on_terminal(train(heed, text_file, tmp_path / "run", "--max_steps", 40, "--eval_strategy", "no"), columns)
@@ -148,11 +151,7 @@ def test_live_line_follows_the_width(heed, text_file, tmp_path):
     """A drawing after the terminal became narrower or wider, the line is as wide as it has room."""
     command = train(heed, text_file, tmp_path / "run", "--max_steps", 10 ** 6, "--eval_strategy", "no", "--logging_steps", 10 ** 6)
     status, raw = on_terminal(command, 100, widths=[30, 12, 60])
-    sizes = [len(d) for d in drawings(raw) if d]
-    assert status == 130 and max(sizes) > 60, sizes
-    for at, width in ((4, 30), (7, 12)):    # three drawings at each width; the one after a change may have been on its way
-        assert all(size < width for size in sizes[at:at + 2]), sizes
-    assert 30 < sizes[-1] < 60, sizes
+    assert status == 130, raw[-300:]
 
 
 def test_a_dumb_terminal_gets_lines(heed, text_file, tmp_path):
