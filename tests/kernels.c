@@ -319,36 +319,37 @@ static void test_rows(heed_dtype type) {
 }
 
 // Against double; and a row's bits are those it has alone, whatever the columns beside it.
-static void test_rows_times(void) {
+static void test_rows_times(heed_dtype type) {
     const int64_t m = 1 + below(10), n = 1 + below(150), k = 1 + below(40);
     const int64_t ldx = k + below(3), ldw = n + below(5), ldy = n + below(3);
     guarded w = guarded_make(k * ldw), y = guarded_make(m * ldy), alone = guarded_make(n);
     float x[10 * 50], start[10 * 160];
-    fill(w.at, k * ldw, false);
+    for (int64_t i = 0; i < k * ldw; i++) dtype_store(type, w.at, i, (double)real_number());
     fill(x, m * ldx, false);
     fill(start, m * ldy, false);
     memcpy(y.at, start, (size_t)(m * ldy) * sizeof(float));
-    cpu->pointwise.rows_times(m, n, k, x, ldx, w.at, ldw, y.at, ldy);
+    cpu->pointwise.rows_times(m, n, k, x, ldx, type, w.at, ldw, y.at, ldy);
     const int64_t row = below(m), from = below(n), columns = 1 + below(n - from);
     memcpy(alone.at, start + row * ldy + from, (size_t)columns * sizeof(float));
-    cpu->pointwise.rows_times(1, columns, k, x + row * ldx, ldx, w.at + from, ldw, alone.at, columns);
+    const char *part = (const char *)w.at + (size_t)from * dtype_bytes(type);
+    cpu->pointwise.rows_times(1, columns, k, x + row * ldx, ldx, type, part, ldw, alone.at, columns);
     CHECK(memcmp(alone.at, y.at + row * ldy + from, (size_t)columns * sizeof(float)) == 0,
-          "%s rows_times: row %lld of %lld, columns %lld to %lld of %lld have other bits alone", isa, (long long)row, (long long)m,
-          (long long)from, (long long)(from + columns), (long long)n);
+          "%s rows_times %s: row %lld of %lld, columns %lld to %lld of %lld have other bits alone", isa, dtype_name(type),
+          (long long)row, (long long)m, (long long)from, (long long)(from + columns), (long long)n);
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++) {
             double right = start[i * ldy + j], size = fabs(right);
             for (int64_t t = 0; t < k; t++) {
-                const double term = (double)x[i * ldx + t] * (double)w.at[t * ldw + j];
+                const double term = (double)x[i * ldx + t] * (double)dtype_load(type, w.at, t * ldw + j);
                 right += term, size += fabs(term);
             }
-            CHECK(fabs(y.at[i * ldy + j] - right) <= (double)(k + 2) * unit * size, "%s rows_times m%lld n%lld k%lld", isa,
-                  (long long)m, (long long)n, (long long)k);
+            CHECK(fabs(y.at[i * ldy + j] - right) <= (double)(k + 2) * unit * size, "%s rows_times %s m%lld n%lld k%lld", isa,
+                  dtype_name(type), (long long)m, (long long)n, (long long)k);
         }
     }
-    w.at[0] = NAN, x[0] = 0;    // nothing is left out, not even 0 * NaN
-    cpu->pointwise.rows_times(m, n, k, x, ldx, w.at, ldw, y.at, ldy);
-    CHECK(isnan(y.at[0]), "%s rows_times: 0 * NaN", isa);
+    dtype_store(type, w.at, 0, (double)NAN), x[0] = 0;    // nothing is left out, not even 0 * NaN
+    cpu->pointwise.rows_times(m, n, k, x, ldx, type, w.at, ldw, y.at, ldy);
+    CHECK(isnan(y.at[0]), "%s rows_times %s: 0 * NaN", isa, dtype_name(type));
     guarded_free(&w, "rows_times");
     guarded_free(&y, "rows_times");
     guarded_free(&alone, "rows_times");
@@ -452,7 +453,7 @@ int main(void) {
         }
         for (int round = 0; round < 100; round++) {
             test_rows(HEED_F32 + round % 3);
-            test_rows_times();
+            test_rows_times(round % 2 ? HEED_F32 : HEED_BF16);
             test_pointwise();
             test_dropout();
         }

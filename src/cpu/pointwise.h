@@ -27,8 +27,8 @@ typedef struct {
 
     // y[i][j] += sum over t of x[i][t] * w[t][j], t ascending, for the few rows of x that a plain w is read for once. A row's
     // bits do not depend on the other rows, nor on how many columns there are. y overlaps nothing.
-    void (*rows_times)(int64_t m, int64_t n, int64_t k, const float *x, int64_t ldx, const float *w, int64_t ldw, float *y,
-                       int64_t ldy);
+    void (*rows_times)(int64_t m, int64_t n, int64_t k, const float *x, int64_t ldx, heed_dtype, const void *w, int64_t ldw,
+                       float *y, int64_t ldy);
 
     // One row: t = x (+ added, then stored in sum); *mean, *rstd of t; y = (t - mean) * rstd * weight + bias.
     void (*norm)(int64_t n, float epsilon, const float *x, const float *added, float *sum, const float *weight,

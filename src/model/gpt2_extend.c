@@ -3,6 +3,7 @@
 // lets the new queries meet all of them. One problem serves every step of a row's life: keys are the cache's capacity, their
 // count comes at run time, and the last query stands at the last key.
 #include "base/clock.h"
+#include "base/dtype.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "model/gpt2_block.h"
@@ -30,24 +31,26 @@ static heed_problem problem_of(const extension *x) {
     const heed_stride q = {n * 3 * C, D, 3 * C}, kv = {c->heads * cap * D, cap * D, D}, out = {n * C, D, C};
     attention_seen *seen = attention_plans_seen(x->m->plans);
     return (heed_problem){
-        .batch = x->new->rows, .heads = c->heads, .queries = n, .keys = cap, .channels = D, .with = HEED_KEY_COUNT,
-        .align = HEED_BOTTOM_RIGHT, .mask = {seen != NULL ? attention_causal_function(seen) : heed_causal()},
-        .q = q, .k = kv, .v = kv, .out = out,
+        .batch = x->new->rows, .heads = c->heads, .queries = n, .keys = cap, .channels = D, .dtype = c->type,
+        .with = HEED_KEY_COUNT, .align = HEED_BOTTOM_RIGHT,
+        .mask = {seen != NULL ? attention_causal_function(seen) : heed_causal()}, .q = q, .k = kv, .v = kv, .out = out,
     };
 }
 
 // The new tokens' keys and values go behind those that are there.
-static void append(const extension *x, int64_t layer, const float *qkv) {
+static void append(const extension *x, int64_t layer, const char *qkv) {
     const kv_cache *c = x->cache;
-    const int64_t D = c->channels, C = c->heads * D, n = x->new->length;
+    const int64_t heads = c->heads, n = x->new->length;
+    const size_t D = (size_t)c->channels * dtype_bytes(c->type), C = (size_t)heads * D;    // bytes of a head, of a token
     for (int64_t r = 0; r < x->new->rows; r++) {
-        const int64_t row = x->new->first_row + r, old = c->length[row];
-        for (int64_t h = 0; h < c->heads; h++) {
-            float *k = kv_cache_at(c, layer, 0, row, h) + old * D, *v = kv_cache_at(c, layer, 1, row, h) + old * D;
-            for (int64_t i = 0; i < n; i++) {
-                const float *token = qkv + (r * n + i) * 3 * C + h * D;
-                memcpy(k + i * D, token + C, (size_t)D * sizeof(float));
-                memcpy(v + i * D, token + 2 * C, (size_t)D * sizeof(float));
+        const int64_t row = x->new->first_row + r;
+        const size_t old = (size_t)c->length[row] * D;
+        for (int64_t h = 0; h < heads; h++) {
+            char *k = (char *)kv_cache_at(c, layer, 0, row, h) + old, *v = (char *)kv_cache_at(c, layer, 1, row, h) + old;
+            const char *token = qkv + (size_t)(r * n) * 3 * C + (size_t)h * D;
+            for (int64_t i = 0; i < n; i++, k += D, v += D, token += 3 * C) {
+                memcpy(k, token + C, D);
+                memcpy(v, token + 2 * C, D);
             }
         }
     }
@@ -71,15 +74,16 @@ static heed_status attend(void *context, int64_t layer, const gpt2_kept *b, heed
 // Of all new tokens, or of each row's last.
 static void head(const extension *x, float *logits) {
     const model *m = x->m;
-    const int64_t C = m->config.width, V = m->config.vocabulary, n = x->new->length;
-    const linear_shape shape = {C, V, .order = LINEAR_OUT_IN};
+    const int64_t C = m->config.width, n = x->new->length;
+    const linear_shape shape = {C, m->config.vocabulary, LINEAR_OUT_IN, .type = m->operands};
+    const size_t token = (size_t)C * dtype_bytes(m->operands);
     int64_t rows = x->new->rows * n;
-    float *normed = x->memory.normed;
+    char *normed = x->memory.normed;
     if (!x->new->every) {
         rows = x->new->rows;
-        for (int64_t r = 0; r < rows; r++) memmove(normed + r * C, normed + (r * n + n - 1) * C, (size_t)C * sizeof(float));
+        for (int64_t r = 0; r < rows; r++) memmove(normed + (size_t)r * token, normed + (size_t)(r * n + n - 1) * token, token);
     }
-    linear_forward(&m->engine, shape, rows, normed, m->parameters[P_TOKENS].value, NULL, logits);
+    linear_forward(&m->engine, shape, rows, normed, gpt2_weight(&m->parameters[P_TOKENS]), NULL, logits);
 }
 
 static heed_status run_pass(extension *x, float *logits, heed_error *error) {
@@ -99,8 +103,9 @@ static heed_status run_pass(extension *x, float *logits, heed_error *error) {
 
 static heed_status check(const model *m, const kv_cache *c, const model_tokens *t, heed_error *error) {
     int64_t tokens;
-    if (m->operands != HEED_F32)
-        return error_set(error, HEED_REFUSED, "a model with a precision of bf16 is not extended over a cache; one of f32 is");
+    if (c->type != m->operands)
+        return error_set(error, HEED_INVALID, "the cache holds %s, the model's precision is %s; they must be the same",
+                         dtype_name(c->type), dtype_name(m->operands));
     if (t->rows < 1 || t->length < 1 || !int64_mul(t->rows, t->length, &tokens) || tokens > INT32_MAX)
         return error_set(error, HEED_INVALID, "%lld rows x %lld new tokens; both must be at least 1 and their product below 2^31",
                          (long long)t->rows, (long long)t->length);

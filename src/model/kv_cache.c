@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/kv_cache.h"
 
+#include "base/dtype.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "model/model_state.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static size_t bytes_of(const kv_cache *c) {
-    const size_t token = size_mul(size_mul((size_t)c->heads, (size_t)c->channels), sizeof(float));
+    const size_t token = size_mul(size_mul((size_t)c->heads, (size_t)c->channels), dtype_bytes(c->type));
     return size_mul(size_mul(size_mul(2 * (size_t)c->layers, (size_t)c->rows), (size_t)c->capacity), token);
 }
 
@@ -23,7 +25,7 @@ heed_status kv_cache_create(kv_cache **out, const model *m, int64_t rows, int64_
     kv_cache *c = calloc(1, sizeof *c);
     if (c == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a cache");
     *c = (kv_cache){.layers = config->layers, .rows = rows, .heads = config->heads, .capacity = capacity,
-                    .channels = config->width / config->heads};
+                    .channels = config->width / config->heads, .type = m->operands};
     c->length = calloc((size_t)rows, sizeof *c->length);
     c->values = memory_take(bytes_of(c));
     if (c->length == NULL || c->values == NULL) {
@@ -43,13 +45,14 @@ void kv_cache_free(kv_cache *c) {
     free(c);
 }
 
-float *kv_cache_at(const kv_cache *c, int64_t layer, int which, int64_t row, int64_t head) {
-    return c->values + (((layer * 2 + which) * c->rows + row) * c->heads + head) * c->capacity * c->channels;
+void *kv_cache_at(const kv_cache *c, int64_t layer, int which, int64_t row, int64_t head) {
+    const int64_t place = (((layer * 2 + which) * c->rows + row) * c->heads + head) * c->capacity * c->channels;
+    return c->values + (size_t)place * dtype_bytes(c->type);
 }
 
 void kv_cache_copy(kv_cache *c, int64_t to, int64_t from) {
     if (to == from) return;
-    const size_t bytes = (size_t)(c->length[from] * c->channels) * sizeof(float);
+    const size_t bytes = (size_t)(c->length[from] * c->channels) * dtype_bytes(c->type);
     for (int64_t layer = 0; layer < c->layers; layer++) {
         for (int which = 0; which < 2; which++) {
             for (int64_t h = 0; h < c->heads; h++)

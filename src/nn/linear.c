@@ -21,8 +21,9 @@ static matrix weight(linear_shape s, const void *w, bool out_in) {
 typedef struct {
     linear_shape shape;
     int64_t rows, size;    // of x and y; inputs or outputs of one item
-    const float *x, *w, *bias;
-    float *y, *partial;    // partial: (items - 1, rows, out), of the items after the first
+    const float *x, *bias;
+    const char *w;
+    float *sums, *partial;    // (rows, out): y, or what is rounded to it; (items - 1, rows, out): of the items after the first
     const struct cpu_kernels *cpu;
 } few_work;
 
@@ -31,44 +32,60 @@ enum { FEW_ITEMS = 8, FEW_INPUTS = 32, FEW_OUTPUTS = 256, FEW_DEPTH = 8 };
 static void few_inputs(void *context, int64_t item, int worker) {
     const few_work *f = context;
     const int64_t in = f->shape.in, out = f->shape.out, t = item * f->size;
-    float *y = item == 0 ? f->y : f->partial + (item - 1) * f->rows * out;
+    float *y = item == 0 ? f->sums : f->partial + (item - 1) * f->rows * out;
     for (int64_t r = 0; r < f->rows; r++) {
         if (item == 0 && f->bias != NULL) memcpy(y + r * out, f->bias, (size_t)out * sizeof(float));
         else memset(y + r * out, 0, (size_t)out * sizeof(float));
     }
-    f->cpu->pointwise.rows_times(f->rows, out, int64_min(f->size, in - t), f->x + t, in, f->w + t * out, out, y, out);
+    f->cpu->pointwise.rows_times(f->rows, out, int64_min(f->size, in - t), f->x + t, in, f->shape.type,
+                                 f->w + (size_t)(t * out) * dtype_bytes(f->shape.type), out, y, out);
 }
 
 static void few_outputs(void *context, int64_t item, int worker) {
     const few_work *f = context;
     const int64_t in = f->shape.in, out = f->shape.out, end = int64_min(out, (item + 1) * f->size);
+    const size_t element = dtype_bytes(f->shape.type);
     for (int64_t j = item * f->size; j < end; j += FEW_DEPTH) {
         const int64_t n = int64_min(FEW_DEPTH, end - j);
         for (int64_t r = 0; r < f->rows; r++) {
-            f->cpu->dot_rows(n, in, HEED_F32, f->w + j * in, in, f->x + r * in, f->y + r * out + j);
-            for (int64_t i = j; f->bias != NULL && i < j + n; i++) f->y[r * out + i] += f->bias[i];
+            float *y = f->sums + r * out + j;
+            f->cpu->dot_rows(n, in, f->shape.type, f->w + (size_t)(j * in) * element, in, f->x + r * in, y);
+            for (int64_t i = 0; f->bias != NULL && i < n; i++) y[i] += f->bias[j + i];
         }
     }
 }
 
-static void few_forward(const engine *e, linear_shape s, int64_t rows, const float *x, const float *w, const float *bias,
-                        float *y) {
-    few_work f = {s, rows, FEW_OUTPUTS, x, w, bias, y, e->partial, e->cpu};
+// Of the engine's memory, bf16 takes room for x in f32, and for sums where y is bf16; the rest is for partial sums.
+static int64_t few_room(linear_shape s) {
+    const int64_t x = s.type == HEED_BF16 ? s.in : 0, sums = s.y_type == HEED_BF16 ? s.out : 0;
+    return LINEAR_FEW_ROWS * (x + sums);
+}
+
+static void few_forward(const engine *e, linear_shape s, int64_t rows, const void *x, const void *w, const float *bias, void *y) {
+    const bool narrow = s.y_type == HEED_BF16;
+    if (s.type != HEED_BF16) s.type = HEED_F32;
+    few_work f = {s, rows, FEW_OUTPUTS, x, bias, w, narrow ? e->partial : y, e->partial + few_room(s), e->cpu};
+    if (s.type == HEED_BF16) {
+        float *wide = e->partial + (narrow ? LINEAR_FEW_ROWS * s.out : 0);
+        e->cpu->f32.rows_of(wide, rows, s.in, s.in, HEED_BF16, x, s.in, 1.0f);
+        f.x = wide;
+    }
     if (s.order == LINEAR_OUT_IN) {
         threads_for(&e->team, int64_ceil_div(s.out, f.size), few_outputs, &f);
-        return;
+    } else {
+        const int64_t most = 1 + (ENGINE_PARTIAL - few_room(s)) / (LINEAR_FEW_ROWS * s.out);
+        f.size = int64_max(int64_ceil_div(s.in, int64_min(FEW_ITEMS, most)), FEW_INPUTS);
+        const int64_t items = int64_ceil_div(s.in, f.size);
+        threads_for(&e->team, items, few_inputs, &f);
+        e->cpu->pointwise.sum_rows(items - 1, rows * s.out, HEED_F32, f.partial, rows * s.out, f.sums);
     }
-    const int64_t most = int64_max(int64_min(FEW_ITEMS, ENGINE_PARTIAL / (LINEAR_FEW_ROWS * s.out)), 1);
-    f.size = int64_max(int64_ceil_div(s.in, most), FEW_INPUTS);
-    const int64_t items = int64_ceil_div(s.in, f.size);
-    threads_for(&e->team, items, few_inputs, &f);
-    e->cpu->pointwise.sum_rows(items - 1, rows * s.out, HEED_F32, f.partial, rows * s.out, y);
+    if (narrow) e->cpu->rows_to(rows, s.out, HEED_BF16, y, s.out, f.sums, s.out, NULL);
 }
 
 // ---- Many rows ------------------------------------------------------------------------------------------------------------
 
 void linear_forward(const engine *e, linear_shape s, int64_t rows, const void *x, const void *w, const float *bias, void *y) {
-    if (rows <= LINEAR_FEW_ROWS && s.type != HEED_BF16) {
+    if (rows <= LINEAR_FEW_ROWS && few_room(s) <= ENGINE_PARTIAL) {
         few_forward(e, s, rows, x, w, bias, y);
         return;
     }

@@ -16,7 +16,7 @@ typedef struct {
     heed_dtype y_type, dx_type;   // of y and dx: f32 (0 too), or bf16 where `type` is
 } linear_shape;
 
-// Up to so many rows of f32 are computed one by one, whatever stands beside them: a row's bits are those it has alone, and the
+// Up to so many rows are computed one by one, whatever stands beside them: a row's bits are those it has alone, and the
 // weights are read once for all of them, which is what bounds the time of generating a token.
 enum { LINEAR_FEW_ROWS = 16 };
 

@@ -5,6 +5,7 @@
 
 #include "../test.h"
 
+#include "base/dtype.h"
 #include "base/memory.h"
 #include "model/kv_cache.h"
 #include "nn/linear.h"
@@ -18,7 +19,7 @@ static heed_error error;
 // More positions than one tile of keys (256); tiny besides.
 enum { POSITIONS = 280, VOCABULARY = 61, ROWS = 5, CASES = 70 };
 
-static model *make(const attention_choice *choice) {
+static model *make(const attention_choice *choice, heed_dtype precision) {
     model *m;
     if (model_begin(&m, &error) != HEED_OK) return NULL;
     m->config = (model_config){.name = "cached", .vocabulary = VOCABULARY, .positions = POSITIONS, .layers = 2, .heads = 3,
@@ -29,6 +30,7 @@ static model *make(const attention_choice *choice) {
     }
     m->initializer_range = 0.3;    // far from uniform attention
     gpt2_initialize(m, 3);
+    CHECK(model_set_precision(m, precision, &error) == HEED_OK, "%s", error.text);
     return m;
 }
 
@@ -37,9 +39,18 @@ typedef struct {
     int64_t rows, capacity, length[ROWS];    // of the whole sequences
     int32_t *id[ROWS];
     float *whole[ROWS];                      // (length, vocabulary)
+    double rounding;                         // how far bf16 took the whole sequences' logits from those of f32
 } drawn;
 
-static drawn draw(uint64_t seed, random_stream *s, model *m) {
+static void run_whole(model *m, const int32_t *id, int64_t n, float *logits) {
+    int32_t position[POSITIONS];
+    for (int64_t i = 0; i < n; i++) position[i] = (int32_t)i;
+    const model_batch b = {.rows = 1, .length = n, .id = id, .position = position};
+    CHECK(model_logits(m, &b, logits, &error) == HEED_OK, "%s", error.text);
+}
+
+static drawn draw(uint64_t seed, random_stream *s, model *m, model *f32) {
+    static float exact[POSITIONS * VOCABULARY];
     drawn d = {.seed = seed, .rows = 1 + (int64_t)random_below(s, ROWS)};
     for (int64_t r = 0; r < d.rows; r++) {
         const int64_t most = random_below(s, 3) == 0 ? POSITIONS : 40, n = 1 + (int64_t)random_below(s, (uint64_t)most);
@@ -47,10 +58,10 @@ static drawn draw(uint64_t seed, random_stream *s, model *m) {
         if (n > d.capacity) d.capacity = n;
         d.id[r] = malloc((size_t)n * sizeof(int32_t));
         d.whole[r] = malloc((size_t)(n * VOCABULARY) * sizeof(float));
-        int32_t position[POSITIONS];
-        for (int64_t i = 0; i < n; i++) d.id[r][i] = (int32_t)random_below(s, VOCABULARY), position[i] = (int32_t)i;
-        const model_batch b = {.rows = 1, .length = n, .id = d.id[r], .position = position};
-        CHECK(model_logits(m, &b, d.whole[r], &error) == HEED_OK, "%s", error.text);
+        for (int64_t i = 0; i < n; i++) d.id[r][i] = (int32_t)random_below(s, VOCABULARY);
+        run_whole(m, d.id[r], n, d.whole[r]);
+        run_whole(f32, d.id[r], n, exact);
+        for (int64_t i = 0; i < n * VOCABULARY; i++) d.rounding = fmax(d.rounding, fabs((double)d.whole[r][i] - (double)exact[i]));
     }
     if (random_below(s, 2) == 0) d.capacity = POSITIONS;
     return d;
@@ -61,7 +72,7 @@ static void drawn_free(drawn *d) {
 }
 
 // The yardstick: two f32 passes may differ by the rounding of their sums, here 100 units in the last place of the largest
-// logit (measured: up to 15).
+// logit (measured: up to 15); two bf16 passes, besides, by twice what bf16 took one of them from f32.
 static void compare(const drawn *d, const char *name, int64_t row, int64_t at, int64_t n, const float *got) {
     const float *want = d->whole[row] + at * VOCABULARY;
     double worst = 0, size = 0;
@@ -70,7 +81,7 @@ static void compare(const drawn *d, const char *name, int64_t row, int64_t at, i
         if (!(off <= worst)) worst = off;
         size = fmax(size, fabs((double)want[i]));
     }
-    CHECK(worst <= 100 * 0x1p-24 * size,
+    CHECK(worst <= 100 * 0x1p-24 * size + 2 * d->rounding,
           "%s: row %lld of %lld, tokens %lld to %lld: off by %.3g at a scale of %.3g (kv_cache %llu)",
           name, (long long)row, (long long)d->rows, (long long)at, (long long)(at + n), worst, size, (unsigned long long)d->seed);
 }
@@ -97,7 +108,7 @@ static void extend_alone(model *m, const kv_cache *c, int64_t row, const int32_t
         for (int which = 0; which < 2; which++)
             for (int64_t h = 0; h < c->heads; h++)
                 memcpy(kv_cache_at(one, l, which, 0, h), kv_cache_at(c, l, which, row, h),
-                       (size_t)(c->length[row] * c->channels) * sizeof(float));
+                       (size_t)(c->length[row] * c->channels) * dtype_bytes(c->type));
     one->length[0] = c->length[row];
     const model_tokens t = {.rows = 1, .length = n, .id = id, .every = true};
     CHECK(model_extend(m, one, &t, logits, &error) == HEED_OK, "%s", error.text);
@@ -128,12 +139,15 @@ static void go_on(const drawn *d, const char *name, random_stream *s, model *m, 
 
 static void test_case(uint64_t seed, const char *name) {
     random_stream s = random_of(seed, 77);
-    model *m = make(&(attention_choice){.name = name}), *single = make(&(attention_choice){.name = name, .threads = 1});
-    drawn d = draw(seed, &s, m);
+    const heed_dtype precision = random_below(&s, 3) == 0 ? HEED_BF16 : HEED_F32;
+    model *m = make(&(attention_choice){.name = name}, precision);
+    model *single = make(&(attention_choice){.name = name, .threads = 1}, precision), *f32 = make(&(attention_choice){0}, HEED_F32);
+    drawn d = draw(seed, &s, m, precision == HEED_F32 ? m : f32);
+    CHECK((d.rounding > 0) == (precision == HEED_BF16), "bf16 computes what f32 does");
     kv_cache *c;
     CHECK(kv_cache_create(&c, m, d.rows, d.capacity, &error) == HEED_OK, "%s", error.text);
-    const int64_t values = 2 * c->layers * c->rows * c->heads * c->capacity * c->channels;
-    for (int64_t i = 0; i < values; i++) c->values[i] = NAN;    // what no token has written must not be read
+    const size_t values = (size_t)(2 * c->layers * c->rows * c->heads * c->capacity * c->channels);
+    memset(c->values, 0xff, values * dtype_bytes(c->type));    // NaN: what no token has written must not be read
     float *logits = malloc((size_t)(ROWS * POSITIONS * VOCABULARY) * sizeof *logits);
     prefill(&d, name, &s, m, c, logits);
     go_on(&d, name, &s, m, single, c, logits);
@@ -146,10 +160,11 @@ static void test_case(uint64_t seed, const char *name) {
     drawn_free(&d);
     model_free(m);
     model_free(single);
+    model_free(f32);
 }
 
 static void test_edges(void) {
-    model *m = make(&(attention_choice){0});
+    model *m = make(&(attention_choice){0}, HEED_F32);
     kv_cache *c;
     CHECK(kv_cache_create(&c, m, 2, POSITIONS + 1, &error) == HEED_INVALID && strstr(error.text, "280 positions") != NULL, "%s",
           error.text);
@@ -189,10 +204,12 @@ static void test_edges(void) {
           error.text);
     kv_cache_free(c);
     model_free(m);
-    m = make(&(attention_choice){.name = "paged_attention"});
+    m = make(&(attention_choice){.name = "paged_attention"}, HEED_F32);
     CHECK(kv_cache_create(&c, m, 1, 4, &error) == HEED_OK, "%s", error.text);
     t = (model_tokens){.rows = 1, .length = 1, .id = many};
     CHECK(model_extend(m, c, &t, again, &error) == HEED_REFUSED && c->length[0] == 0, "pages: %s", error.text);
+    CHECK(model_set_precision(m, HEED_BF16, &error) == HEED_OK && model_extend(m, c, &t, again, &error) == HEED_INVALID &&
+          strstr(error.text, "the cache holds f32") != NULL, "%s", error.text);
     kv_cache_free(c);
     model_free(m);
 }

@@ -84,17 +84,25 @@ static void test_linear(const engine *e, linear_shape s, int64_t rows) {
 
 // Up to LINEAR_FEW_ROWS rows: a row has the bits it has alone, by any number of threads.
 static void test_few_rows(const engine *e, const char *cpu, linear_shape s) {
-    const int64_t most = LINEAR_FEW_ROWS;
-    float *x = some(most * s.in), *w = some(s.in * s.out), *bias = some(s.out);
-    const size_t bytes = (size_t)(most * s.out) * sizeof(float);
-    float *alone = memory_take_zeroed(bytes), *y = memory_take_zeroed(bytes);
+    const int64_t most = LINEAR_FEW_ROWS, nx = most * s.in, nw = s.in * s.out;
+    float *x = some(nx), *w = some(nw), *bias = some(s.out);
+    if (s.type == HEED_BF16) {
+        float *x32 = x, *w32 = w;
+        x = memory_take((size_t)nx * 2), w = memory_take((size_t)nw * 2);
+        round_to_bf16(e, nx, x32, (uint16_t *)x);
+        round_to_bf16(e, nw, w32, (uint16_t *)w);
+        memory_free(x32);
+        memory_free(w32);
+    }
+    const size_t out = (size_t)s.out * (s.y_type == HEED_BF16 ? 2 : 4), in = (size_t)s.in * (s.type == HEED_BF16 ? 2 : 4);
+    char *alone = memory_take_zeroed((size_t)most * out), *y = memory_take_zeroed((size_t)most * out);
     engine one;
     heed_error error;
     CHECK(engine_create(&one, 1, cpu, &error) == HEED_OK, "%s", error.text);
-    for (int64_t r = 0; r < most; r++) linear_forward(&one, s, 1, x + r * s.in, w, bias, alone + r * s.out);
+    for (int64_t r = 0; r < most; r++) linear_forward(&one, s, 1, (char *)x + (size_t)r * in, w, bias, alone + (size_t)r * out);
     for (int64_t rows = 2; rows <= most; rows++) {
         linear_forward(e, s, rows, x, w, bias, y);
-        CHECK(memcmp(y, alone, (size_t)(rows * s.out) * sizeof(float)) == 0,
+        CHECK(memcmp(y, alone, (size_t)rows * out) == 0,
               "%s linear %lld x %lld: some of %lld rows have other bits than alone on one thread", cpu, (long long)s.in,
               (long long)s.out, (long long)rows);
     }
@@ -334,7 +342,8 @@ static void test_loss_bf16(const engine *e, int64_t rows, int64_t C, int64_t V) 
 }
 
 static void test_all_bf16(const engine *e) {
-    static const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {130, 300, 96}, {70, 257, 17}};
+    static const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {130, 300, 96}, {70, 257, 17},
+                                        {1, 300, 90}, {2, 64, 770}, {16, 77, 270}, {17, 40, 30}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         test_linear_bf16(e, (linear_shape){shapes[i][1], shapes[i][2], .order = LINEAR_IN_OUT}, shapes[i][0]);
         test_linear_bf16(e, (linear_shape){shapes[i][1], shapes[i][2], .order = LINEAR_OUT_IN}, shapes[i][0]);
@@ -353,7 +362,13 @@ static void test_all(const engine *e) {
     }
     const linear_shape few[] = {{300, 90, .order = LINEAR_IN_OUT}, {90, 300, .order = LINEAR_OUT_IN},
                                 {40, 34000, .order = LINEAR_IN_OUT}, {9, 7, .order = LINEAR_IN_OUT}};
-    for (size_t i = 0; i < sizeof few / sizeof *few; i++) test_few_rows(e, e->cpu->name, few[i]);
+    for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
+        linear_shape bf16 = few[i];
+        bf16.type = HEED_BF16;
+        if (i % 2 == 0) bf16.y_type = HEED_BF16;
+        test_few_rows(e, e->cpu->name, few[i]);
+        test_few_rows(e, e->cpu->name, bf16);
+    }
     static const int64_t norms[][2] = {{1, 2}, {3, 17}, {70, 64}, {33, 130}};
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) test_norm(e, norms[i][0], norms[i][1]);
     static const int64_t lengths[] = {1, 15, 16, 33, 70000};

@@ -174,8 +174,9 @@ def test_samples_follow_the_distribution(run_heed, folder):
     assert ((drawn - probability).abs() <= 5 * deviation + 1e-9).all(), (drawn.topk(12), probability.topk(12))
 
 
-def test_samples_do_not_depend_on_threads_or_neighbours(run_heed, folder, prompts, tmp_path):
-    options = ["--model", folder, "--temperature", "1.5", "--top_p", "0.95", "--max_new_tokens", 25, "--ignore_eos"]
+@pytest.mark.parametrize("precision", [[], ["--bf16"]], ids=["f32", "bf16"])
+def test_samples_do_not_depend_on_threads_or_neighbours(run_heed, folder, prompts, tmp_path, precision):
+    options = ["--model", folder, "--temperature", "1.5", "--top_p", "0.95", "--max_new_tokens", 25, "--ignore_eos", *precision]
     whole = ids_of(generate(run_heed, *options, "--prompt_file", prompts, "--threads", 1))
     assert len({tuple(ids) for ids in whole}) == len(PROMPTS)
     for more in (["--threads", 2], ["--batch_size", 1], ["--batch_size", 2, "--threads", 2]):

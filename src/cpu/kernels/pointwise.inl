@@ -57,8 +57,10 @@ static void gelu_grad(int64_t n, heed_dtype type, const void *x, const void *dy,
 // written once for so many rows. Measured on one row (Zen 4): 98 % of a plain read of w; prefetching by hand made it slower.
 enum { TIMES_DEPTH = 8, TIMES_ROWS = 4 };
 
+// w from element `at` on; rows, vectors and type are constants in every caller.
 static inline __attribute__((always_inline)) void times_strip(int rows, int vectors, int64_t depth, int64_t n, const float *x,
-                                                              int64_t ldx, const float *w, int64_t ldw, float *y, int64_t ldy) {
+                                                              int64_t ldx, heed_dtype type, const void *w, int64_t at,
+                                                              int64_t ldw, float *y, int64_t ldy) {
     v_f32 sum[TIMES_ROWS][4];
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++) {
@@ -68,7 +70,7 @@ static inline __attribute__((always_inline)) void times_strip(int rows, int vect
     for (int64_t t = 0; t < depth; t++) {
 #pragma GCC unroll 4
         for (int i = 0; i < vectors; i++) {
-            const v_f32 weight = take(w + t * ldw + i * V_LANES, n - i * V_LANES);
+            const v_f32 weight = load_upto(type, w, at + t * ldw + i * V_LANES, n - i * V_LANES);
 #pragma GCC unroll 4
             for (int r = 0; r < rows; r++) sum[r][i] = v_fma(v_set(x[r * ldx + t]), weight, sum[r][i]);
         }
@@ -82,25 +84,32 @@ static inline __attribute__((always_inline)) void times_strip(int rows, int vect
 
 // depth rows of w against `rows` rows of x, 1 or TIMES_ROWS of them.
 static inline __attribute__((always_inline)) void times_block(int rows, int64_t depth, int64_t n, const float *x, int64_t ldx,
-                                                              const float *w, int64_t ldw, float *y, int64_t ldy) {
+                                                              heed_dtype type, const void *w, int64_t at, int64_t ldw, float *y,
+                                                              int64_t ldy) {
     const int vectors = rows == 1 ? 4 : 2;    // as many sums as stay in registers
     int64_t j = 0;
     for (; j + vectors * V_LANES <= n; j += vectors * V_LANES) {
-        times_strip(rows, vectors, depth, n - j, x, ldx, w + j, ldw, y + j, ldy);
+        times_strip(rows, vectors, depth, n - j, x, ldx, type, w, at + j, ldw, y + j, ldy);
     }
-    for (; j < n; j += V_LANES) times_strip(rows, 1, depth, n - j, x, ldx, w + j, ldw, y + j, ldy);
+    for (; j < n; j += V_LANES) times_strip(rows, 1, depth, n - j, x, ldx, type, w, at + j, ldw, y + j, ldy);
 }
 
-static void rows_times(int64_t m, int64_t n, int64_t k, const float *x, int64_t ldx, const float *w, int64_t ldw, float *y,
-                       int64_t ldy) {
+static inline __attribute__((always_inline)) void rows_times_of(heed_dtype type, int64_t m, int64_t n, int64_t k, const float *x,
+                                                                int64_t ldx, const void *w, int64_t ldw, float *y, int64_t ldy) {
     for (int64_t t = 0; t < k; t += TIMES_DEPTH) {
         const int64_t depth = k - t < TIMES_DEPTH ? k - t : TIMES_DEPTH;
         int64_t i = 0;
         for (; i + TIMES_ROWS <= m; i += TIMES_ROWS) {
-            times_block(TIMES_ROWS, depth, n, x + i * ldx + t, ldx, w + t * ldw, ldw, y + i * ldy, ldy);
+            times_block(TIMES_ROWS, depth, n, x + i * ldx + t, ldx, type, w, t * ldw, ldw, y + i * ldy, ldy);
         }
-        for (; i < m; i++) times_block(1, depth, n, x + i * ldx + t, ldx, w + t * ldw, ldw, y + i * ldy, ldy);
+        for (; i < m; i++) times_block(1, depth, n, x + i * ldx + t, ldx, type, w, t * ldw, ldw, y + i * ldy, ldy);
     }
+}
+
+static void rows_times(int64_t m, int64_t n, int64_t k, const float *x, int64_t ldx, heed_dtype type, const void *w, int64_t ldw,
+                       float *y, int64_t ldy) {
+    if (type == HEED_BF16) rows_times_of(HEED_BF16, m, n, k, x, ldx, w, ldw, y, ldy);
+    else rows_times_of(HEED_F32, m, n, k, x, ldx, w, ldw, y, ldy);
 }
 
 // ---- layer norm -----------------------------------------------------------------------------------------------------
