@@ -5,6 +5,16 @@
 
 #include "cli/runs.h"
 
+// Curves have points, one a step, in order, and are found by their names.
+static void check(const metrics *m) {
+    REQUIRE(m->n >= 0 && m->n <= SERIES_MOST && m->lines >= 0 && m->damaged >= 0, "%d curves", m->n);
+    for (int i = 0; i < m->n; i++) {
+        const series *s = &m->of[i];
+        REQUIRE(s->n > 0 && metrics_find(m, s->key) == s, "curve %s", s->key);
+        for (size_t j = 1; j < s->n; j++) REQUIRE(s->point[j].step > s->point[j - 1].step, "%s: steps go back", s->key);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     static const char *const names[] = {"run.json", "attention.json", "final_metrics.json", "metrics.jsonl"};
     for (int i = 0; i < 4; i++) {
@@ -21,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         const heed_status status = run_record_read(&runs[i], fuzz_folder(), &e);
         fuzz_sentence(status, &e, NULL);
         whole &= status == HEED_OK;
+        if (status == HEED_OK) check(&runs[i].metrics);
     }
     if (whole) {
         json_t *twins = runs_compare(runs + 1, 2, 1e-3), *all = runs_compare(runs, 3, 0), *results = runs_results(runs, 3);

@@ -150,8 +150,6 @@ def seeds():
         "run_files": list(run_files()),
         "runs": list(runs()),
         "arguments": list(arguments()),
-        "run_record": [b"\0{}",
-                       b'\1{"step":3,"loss":1e3}\n{"step":2,"loss":null}\n{"step":3,"grad_norm":1}\nx\n', b"\2[]", b"\3{}"],
         "text_stream": [b"\0one\n\ntwo", b"\2 sto stop",
                         "\3caf\u00e9 \u4e16\u754c <|endoftext|>".encode(), b"\1\xf0\x9f\x98"],
     }

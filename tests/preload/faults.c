@@ -4,6 +4,7 @@
 //   FAULT_CALLS   names of the calls that count, with blanks between; unset: all of them
 //   FAULT_HOW     kill: SIGKILL, half way through if it is a write. Else a number: the errno it fails with, once
 //   FAULT_STAYS   not unset: every counted call after it fails too, as on a full disk
+//   FAULT_SHRINK  a file that loses its second half just before it is first read
 //   FAULT_COUNT   a file that gets the number of counted calls when the process ends by itself
 #include <dlfcn.h>
 #include <errno.h>
@@ -73,6 +74,15 @@ ssize_t write(int fd, const void *bytes, size_t n) {
     if (!half) return real(fd, bytes, n);
     if (real(fd, bytes, n / 2) >= 0) raise(SIGKILL);
     return -1;
+}
+
+ssize_t read(int fd, void *bytes, size_t n) {
+    static atomic_bool done;
+    const char *path = getenv("FAULT_SHRINK");
+    struct stat wanted, is;
+    if (path != NULL && stat(path, &wanted) == 0 && fstat(fd, &is) == 0 && wanted.st_ino == is.st_ino &&
+        !atomic_exchange(&done, true) && truncate(path, wanted.st_size / 2) != 0) abort();
+    return ((ssize_t (*)(int, void *, size_t))next("read"))(fd, bytes, n);
 }
 
 int fsync(int fd) {

@@ -2,6 +2,7 @@
 """heed train killed and signalled at random moments: what goes on from there ends in the same bytes as a run that never stopped."""
 import json
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -77,6 +78,22 @@ def test_signalled_at_random_moments(runs):
     if out.exists():
         runs.check_onward(out, f"{saved} signals that saved", signalled=True)
     assert saved > 0, "no signal came in time"
+
+
+def test_signal_ends_an_evaluation(runs):
+    text = runs.place / "long.txt"
+    text.write_text("\n\n".join("a long line of words " * 12 for _ in range(20000)))
+    command = [runs.heed, "eval", "--model", str(runs.whole / "checkpoints/final"), "--dataset", str(text), "--threads", "1",
+               "--max_length", "64"]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while "SigBlk:\t0000000000004002" not in pathlib.Path(f"/proc/{process.pid}/status").read_text():    # watched: blocked
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.005)
+        process.send_signal(number)
+        told, error = process.communicate(timeout=60)
+        assert process.returncode == 128 + number and f"ended by signal {int(number)}" in error and told == "", (told, error)
 
 
 def test_second_signal_ends_at_once(runs):

@@ -179,6 +179,19 @@ def test_files_that_are_none(runs, run_heed, tmp_path):
         shutil.rmtree(broken)
 
 
+def test_data_set_shrinks(tool, build, tmp_path):
+    """While it is read: what is left is the file."""
+    path = tmp_path / "shrinks.txt"
+    for half in (b"a" * 5000, b"one\n\ntwo\n\n" * 20000):
+        path.write_bytes(half * 2)
+        done = subprocess.run([str(tool("io")), "documents", "bytes", str(path)], capture_output=True, timeout=60,
+                              env={**os.environ, "LD_PRELOAD": str(build / "libtest_faults.so"), "FAULT_SHRINK": str(path)})
+        assert path.stat().st_size == len(half), "the library is not loaded"
+        path.write_bytes(half)
+        short = subprocess.run([str(tool("io")), "documents", "bytes", str(path)], capture_output=True, timeout=60)
+        assert done.returncode == 0 and done.stdout == short.stdout and done.stderr == b""
+
+
 def test_signal_before_the_first_step(runs, tmp_path):
     """Between the folder and the first step: step 0 is saved, and the run goes on from it."""
     out = tmp_path / "run"
