@@ -17,12 +17,13 @@ static const option options[] = {
     {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(doctor_options, json), .group = "", .help = "one JSON object"},
 };
 
-static const struct { const char *name; int (*run)(const args *); const char *later; } investigations[] = {
-    {"nan", doctor_nan, NULL},
-    {"machine", doctor_machine, NULL},
-    {"phase1", NULL, "the four recorded mismatches need a search over formulas, which is not built yet"},
-    {"phases", NULL, "the four-phase plan is not built yet; `heed check` compares an implementation with ref"},
-    {"model", NULL, "comparing two models layer by layer is not built yet"},
+// most: words after the investigation's name.
+static const struct { const char *name; int (*run)(const args *); int most; const char *later; } investigations[] = {
+    {"nan", doctor_nan, 0, NULL},
+    {"machine", doctor_machine, 0, NULL},
+    {"phase1", doctor_phase1, 1, NULL},
+    {"phases", NULL, 0, "the four-phase plan is not built yet; `heed check` compares an implementation with ref"},
+    {"model", NULL, 0, "comparing two models layer by layer is not built yet"},
 };
 enum { INVESTIGATIONS = sizeof investigations / sizeof *investigations };
 
@@ -38,8 +39,10 @@ static int doctor(const args *a) {
         names[i] = investigations[i].name;
         if (strcmp(name, names[i]) != 0) continue;
         if (investigations[i].run == NULL) return args_fail(a, STATUS_REFUSED, "%s: %s", name, investigations[i].later);
-        if (a->n_positional > 1)
-            return args_fail(a, STATUS_USAGE, "%s takes nothing else, but \"%.60s\" follows", name, a->positional[1]);
+        const int most = investigations[i].most;
+        if (a->n_positional > 1 + most)
+            return args_fail(a, STATUS_USAGE, "%s takes nothing %s, but \"%.60s\" follows", name, most > 0 ? "more" : "else",
+                             a->positional[1 + most]);
         return investigations[i].run(a);
     }
     if (access(name, F_OK) == 0) return args_fail(a, STATUS_REFUSED, "%.100s: reading a captured call is not built yet", name);
@@ -52,13 +55,14 @@ static int doctor(const args *a) {
 }
 
 const verb verb_doctor = {
-    .name = "doctor", .purpose = "guided investigations: nan, machine",
-    .usage = "nan|machine [options]",
+    .name = "doctor", .purpose = "guided investigations: nan, phase1, machine",
+    .usage = "nan|machine|phase1 [FILE] [options]",
     .about = "nan: a GPT-2-shaped model, two texts of different length, left padding, on the operator whose evaluation gave NaN on "
              "an Apple GPU, on eager and on flash, in evaluation and in training; every number is computed now, and then it says "
-             "why. machine: instruction sets, measured peaks of products and exp, read bandwidth. phase1, phases, model and a "
-             "captured FILE are not built yet.",
-    .examples = "  heed doctor nan\n  heed doctor nan --json\n  heed doctor machine\n",
+             "why. phase1: four mismatches that were reported of a GPT-OSS attention block, and the one formula that gives all of "
+             "them. machine: instruction sets, measured peaks of products and exp, read bandwidth. phases, model and a captured "
+             "FILE are not built yet.",
+    .examples = "  heed doctor nan\n  heed doctor nan --json\n  heed doctor phase1\n  heed doctor machine\n",
     .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(doctor_options),
     .least_positional = 1, .most_positional = -1, .positional = "an investigation", .run = doctor,
 };

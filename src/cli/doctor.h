@@ -8,5 +8,6 @@ typedef struct { int64_t threads, seed; bool json; } doctor_options;
 
 int doctor_nan(const args *);
 int doctor_machine(const args *);
+int doctor_phase1(const args *);
 
 const char *doctor_name(int i);    // the i-th investigation that is built; NULL past the last

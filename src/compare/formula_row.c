@@ -108,7 +108,8 @@ static void softmax(const formula *f, formula_row *r) {
     }
     if (rounds) z = formula_round(type, z);
     r->lse = m + log(z);
-    for (int64_t j = r->first; j < r->end; j++) r->w[j] = rounds ? formula_round(type, r->w[j] / z) : r->w[j] / z;
+    const bool rounds_weights = rounds || f->v.rounding == ROUND_STAGES;
+    for (int64_t j = r->first; j < r->end; j++) r->w[j] = rounds_weights ? formula_round(type, r->w[j] / z) : r->w[j] / z;
 }
 
 static void add_values(const formula *f, const formula_row *r, int64_t first, int64_t end, double *out) {

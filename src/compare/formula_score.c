@@ -119,6 +119,7 @@ static void dot_products(const formula *f, formula_row *r, int64_t first, int64_
         else
             for (int64_t j = first; j < end; j++) r->raw[j] += qt * kt[j];
     }
+    for (int64_t j = first; j < end && f->v.rounding == ROUND_STAGES; j++) r->raw[j] = formula_round(c->problem.dtype, r->raw[j]);
 }
 
 // The caps of the claim, all of them softcaps, in order.
@@ -170,7 +171,8 @@ static double edited(const formula *f, const formula_row *r, int64_t j, bool hid
     if (hidden) x = -INFINITY;
     if (f->v.cap != CAP_NONE && !cap_first) x = capped(f, x);
     if (!bias_first) x += term;
-    return f->v.rounding == ROUND_SCORES || f->v.rounding == ROUND_ACCUMULATE ? formula_round(p->dtype, x) : x;
+    const bool rounds = f->v.rounding == ROUND_SCORES || f->v.rounding == ROUND_ACCUMULATE || f->v.rounding == ROUND_STAGES;
+    return rounds ? formula_round(p->dtype, x) : x;
 }
 
 void formula_row_scores(const formula *f, formula_row *r) {

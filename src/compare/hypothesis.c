@@ -93,8 +93,8 @@ static void causal_plus_one(const call *c, variant *v, double x) { v->right_shif
 static void causal_strict(const call *c, variant *v, double x) { v->right_shift = -1; }
 
 static void window_none(const call *c, variant *v, double x) { v->left = -1; }
-static void window_plus_one(const call *c, variant *v, double x) { v->left++; }
-static void window_minus_one(const call *c, variant *v, double x) { v->left = int64_max(0, v->left - 1); }
+static void window_plus_one(const call *c, variant *v, double x) { v->left += v->left >= 0; }
+static void window_minus_one(const call *c, variant *v, double x) { v->left -= v->left > 0; }
 static void window_right_open(const call *c, variant *v, double x) { v->causal = false, v->prefix = v->right = -1; }
 static void window_both_ways(const call *c, variant *v, double x) { v->causal = false, v->prefix = -1, v->right = v->left; }
 

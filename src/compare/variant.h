@@ -16,7 +16,10 @@ typedef enum { SINK_CLAIMED, SINK_NONE, SINK_SCALED, SINK_FULL_ROWS, SINK_AFTER_
 typedef enum { SINK_ORDER_CLAIMED, SINK_ORDER_GROUPED, SINK_ORDER_REVERSED } variant_sink_order;
 typedef enum { HEADS_CLAIMED, HEADS_TILED, HEADS_PLUS_ONE, HEADS_REVERSED, HEADS_FIRST } variant_heads;
 typedef enum { ROLES_CLAIMED, ROLES_QK_SWAPPED, ROLES_KV_SWAPPED } variant_roles;
-typedef enum { ROUND_CLAIMED, ROUND_SOFTMAX, ROUND_ACCUMULATE, ROUND_SCORES, ROUND_OVERFLOW } variant_rounding;
+// STAGES is what plain code in a storage type does, and correct: each operation's result is rounded once.
+typedef enum {
+    ROUND_CLAIMED, ROUND_SOFTMAX, ROUND_ACCUMULATE, ROUND_SCORES, ROUND_OVERFLOW, ROUND_STAGES
+} variant_rounding;
 typedef enum { TILE_CLAIMED, TILE_TAIL_DROPPED, TILE_TAIL_ZERO, TILE_NO_RESCALE, TILE_UNWEIGHTED } variant_tile;
 typedef enum { LSE_CLAIMED, LSE_BASE2, LSE_NO_SINK } variant_lse;
 typedef enum { CACHE_CLAIMED, CACHE_ONE_MORE, CACHE_ONE_LESS, CACHE_STALE_LAST, CACHE_PAGE_ORDER } variant_cache;
