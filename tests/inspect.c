@@ -356,11 +356,22 @@ static void check_on(const drawn *d, const grid *g, looked *l, const char *text,
     free(one);
 }
 
+// A mask of the caller's, by visible alone.
+static bool striped(const heed_mask *mask, heed_pos at) { return (at.row + 2 * at.key) % (at.head + 3) != 0; }
+static const heed_mask_kind stripes = {.name = "stripes", .visible = striped};
+
+static void add_stripes(heed_problem *p) {
+    int n = 0;
+    while (n < HEED_EDITS - 1 && p->mask[n].kind != NULL) n++;
+    p->mask[n] = (heed_mask){.kind = &stripes};
+}
+
 static void check(const char *text, random_stream *s, bool poison) {
     problem_line line;
     heed_error error;
     drawn d;
     heed_status status = problem_line_parse(&line, text, &error);
+    if (status == HEED_OK && random_below(s, 3) == 0) add_stripes(&line.problem);
     if (status == HEED_OK) status = drawn_make(&d, &line, &error);
     CHECK(status == HEED_OK, "%s: %s", text, status == HEED_OK ? "" : error.text);
     if (status != HEED_OK) return;
