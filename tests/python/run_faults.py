@@ -58,15 +58,16 @@ def difference(was, now, signalled=False):
 class Runs:
     """One run, many times."""
 
-    def __init__(self, heed, build, tool, place, *options):
+    def __init__(self, heed, build, tool, place, *options, config=None):
         self.heed, self.place, self.faults = str(heed), pathlib.Path(place), str(build / "libtest_faults.so")
         model, text = self.place / "tiny", self.place / "cats.txt"
         model.mkdir()
-        (model / "config.json").write_text(json.dumps(CONFIG))
+        (model / "config.json").write_text(json.dumps({**CONFIG, **(config or {})}))
         subprocess.run([str(tool("io")), "save", "bytes", str(model)], check=True)
         text.write_text(TEXT)
         own = [] if "--model" in options else ["--model", model, "--from_scratch"]
-        self.options = [*own, "--dataset", text, "--max_length", 32, "--batch_size", 4, "--threads", 1,
+        data = [] if "--datasets" in options else ["--dataset", text]
+        self.options = [*own, *data, "--max_length", 32, "--batch_size", 4, "--threads", 1,
                         "--learning_rate", "1e-2", "--logging_steps", 3, *options]
         self.whole = self.place / "whole"
         begin = time.monotonic()

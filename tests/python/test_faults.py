@@ -4,16 +4,25 @@ on from it gives the same bytes as a run that nothing happened to."""
 import errno
 import os
 import pathlib
-import resource
 import shutil
 import signal
-import subprocess
 
 import pytest
 
 import run_faults
 
 OPTIONS = ["--max_steps", 4, "--save_steps", 1, "--save_total_limit", 1, "--eval_steps", 2]
+
+
+# Whatever else a run carries from step to step: dropout's stream, a plateau, the best so far, epochs, a mixture's turns.
+DROPOUT = {"embd_pdrop": 0.1, "attn_pdrop": 0.1, "resid_pdrop": 0.1}
+OTHERS = {
+    "plateau": ["--max_steps", 8, "--save_steps", 2, "--eval_steps", 2, "--lr_scheduler_type", "reduce_lr_on_plateau",
+                "--load_best_model_at_end", "--save_total_limit", 1],
+    "best": ["--max_steps", 6, "--eval_steps", 1, "--save_strategy", "best", "--save_total_limit", 1, "--gradient_checkpointing"],
+    "epochs": ["--num_train_epochs", 2, "--use_packing", "--eval_strategy", "epoch", "--save_strategy", "epoch", "--eval_on_start"],
+    "mixture": ["--max_steps", 6, "--save_steps", 1, "--mixture_rates", "0.75,0.25", "--bf16", "--save_total_limit", 1],
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,24 @@ def test_killed_in_every_call(runs):
         assert done.returncode == -signal.SIGKILL, f"call {at}: {done.stderr}"
         runs.check_whole(out)
         runs.check_onward(out, f"killed in call {at}")
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_runs_killed(runs, heed, build, tool, name):
+    place = runs.place / name
+    place.mkdir()
+    options = list(OTHERS[name])
+    if name == "mixture":
+        (place / "dogs.txt").write_text("\n\n".join(f"{i} dogs" for i in range(30)))
+        options += ["--datasets", f"{runs.place / 'cats.txt'},{place / 'dogs.txt'}"]
+    other = run_faults.Runs(heed, build, tool, place, *options, config=DROPOUT)
+    for at in run_faults.drawn(name, range(1, other.count() + 1), 5):
+        out = place / "killed"
+        done = other.start(out, fault={"AT": at, "HOW": "kill"})
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        other.check_whole(out)
+        other.check_onward(out, f"{name}: killed in call {at}")
         shutil.rmtree(out)
 
 
