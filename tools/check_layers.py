@@ -28,7 +28,7 @@ LEVEL = {"base": 0, "core": 1, "mask": 1, "score": 1, "ref": 2, "cpu": 2, "compa
 HOME = {
     r"(oneapi/dnnl/)?dnnl.*\.h": r"src/nn/matmul\.c",
     r"pcre2\.h": r"src/io/(tokenizer|pre_split)\w*\.[ch]",
-    r"zlib\.h": r"src/io/file\.c",
+    r"zlib\.h": r"src/io/(file|zip|npz_write)\.c",
     r"jansson\.h": r"src/(io/json\w*|cli/output)\.[ch]",
     r"omp\.h": r"src/base/threads\.c",
     r"\w*intrin\.h|arm_neon\.h": r"src/cpu/simd/\w+\.h",

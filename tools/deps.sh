@@ -58,7 +58,7 @@ want needed ninja-build "builds in parallel, says less" have ninja
 want needed pkg-config "finds libraries" have pkg-config
 want needed libpcre2-dev "regular expressions of the GPT-2 tokenizer" library libpcre2-8
 want needed libjansson-dev "reads and writes JSON" library jansson
-want needed zlib1g-dev "checksums of a checkpoint's files" library zlib
+want needed zlib1g-dev "checksums of a checkpoint's files; NumPy's .npz" library zlib
 want optional libdnnl-dev "oneDNN: faster linear layers in the trainer" header oneapi/dnnl/dnnl.h
 if [ -n "$compiler" ] && ! openmp; then
     want needed libomp-dev "OpenMP, the threads of the library" false

@@ -3,7 +3,6 @@
 // offset and check them against one another: they must tile the data exactly, which excludes overlaps, holes and trailing bytes.
 #include "io/safetensors.h"
 
-#include "base/dtype.h"
 #include "base/memory.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -20,14 +19,6 @@ struct safetensors {
     int64_t count;
     tensor_view *by_offset, **by_name;
 };
-
-static const struct { const char *name; uint8_t bytes; } types[TENSOR_TYPES] = {
-    {"BOOL", 1}, {"U8", 1}, {"I8", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I16", 2}, {"U16", 2}, {"F16", 2}, {"BF16", 2},
-    {"I32", 4}, {"U32", 4}, {"F32", 4}, {"F64", 8}, {"I64", 8}, {"U64", 8},
-};
-
-const char *tensor_type_name(tensor_type type) { return (unsigned)type < TENSOR_TYPES ? types[type].name : "unknown"; }
-size_t tensor_type_bytes(tensor_type type) { return (unsigned)type < TENSOR_TYPES ? types[type].bytes : 0; }
 
 static uint64_t read_u64(const unsigned char *at) {
     uint64_t x = 0;
@@ -65,10 +56,10 @@ static heed_status parse_offsets(const safetensors *f, tensor_view *t, const jso
         return error_set(error, HEED_INVALID, "%s: tensor %.60s: data_offsets [%lld, %lld] must be within the %zu bytes of data",
                          file_shown(f->path), t->name, (long long)begin, (long long)end, room);
     int64_t bytes;
-    if (!int64_mul(t->elements, (int64_t)types[t->type].bytes, &bytes) || bytes != end - begin)
+    if (!int64_mul(t->elements, (int64_t)tensor_type_bytes(t->type), &bytes) || bytes != end - begin)
         return error_set(error, HEED_INVALID, "%s: tensor %.60s: data_offsets [%lld, %lld] hold %lld bytes, but shape and dtype %s "
-                         "need %lld elements of %d bytes", file_shown(f->path), t->name, (long long)begin, (long long)end,
-                         (long long)(end - begin), types[t->type].name, (long long)t->elements, types[t->type].bytes);
+                         "need %lld elements of %zu bytes", file_shown(f->path), t->name, (long long)begin, (long long)end,
+                         (long long)(end - begin), tensor_type_name(t->type), (long long)t->elements, tensor_type_bytes(t->type));
     t->bytes = (size_t)bytes;
     t->data = f->map.bytes + (f->map.length - room) + begin;
     return HEED_OK;
@@ -81,7 +72,7 @@ static heed_status parse_tensor(const safetensors *f, tensor_view *t, const char
     const char *type = json_string_value(json_object_get(entry, "dtype"));
     if (type == NULL) return fail(error, f, name, "dtype must be a text");
     int at = 0;
-    while (at < TENSOR_TYPES && strcmp(types[at].name, type) != 0) at++;
+    while (at < TENSOR_TYPES && strcmp(tensor_type_name((tensor_type)at), type) != 0) at++;
     if (at == TENSOR_TYPES)
         return error_set(error, HEED_INVALID, "%s: tensor %.60s: dtype \"%.20s\" is not known (F32, F16, BF16, ... are)",
                          file_shown(f->path), name, type);
@@ -232,18 +223,4 @@ heed_status safetensors_need(const safetensors *f, const char *name, tensor_type
     }
     *found = t;
     return HEED_OK;
-}
-
-bool tensor_to_f32(const tensor_view *t, float *out) {
-    if (!is_real(t->type)) return false;
-    if (t->type == TENSOR_F32) {
-        if (t->bytes > 0) memcpy(out, t->data, t->bytes);
-        return true;
-    }
-    for (int64_t i = 0; i < t->elements; i++) {
-        uint16_t x;    // may be unaligned in the file
-        memcpy(&x, (const char *)t->data + 2 * i, 2);
-        out[i] = t->type == TENSOR_F16 ? f16_to_f32(x) : bf16_to_f32(x);
-    }
-    return true;
 }

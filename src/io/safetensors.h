@@ -5,27 +5,7 @@
 #pragma once
 
 #include "base/error.h"
-
-typedef enum {    // in the order of the format's names, which tensor_type_name gives
-    TENSOR_BOOL, TENSOR_U8, TENSOR_I8, TENSOR_F8_E4M3, TENSOR_F8_E5M2, TENSOR_I16, TENSOR_U16, TENSOR_F16, TENSOR_BF16,
-    TENSOR_I32, TENSOR_U32, TENSOR_F32, TENSOR_F64, TENSOR_I64, TENSOR_U64,
-    TENSOR_TYPES
-} tensor_type;
-
-const char *tensor_type_name(tensor_type);    // "F32"
-size_t tensor_type_bytes(tensor_type);
-
-enum { TENSOR_DIMS = 8 };
-
-typedef struct {
-    const char *name;
-    tensor_type type;
-    int dims;                      // 0: a scalar
-    int64_t shape[TENSOR_DIMS];
-    int64_t elements;              // product of shape; filled by the reader, computed by the writer
-    size_t bytes;
-    const void *data;              // reader: inside the map, of any alignment (copy, or tensor_to_f32). Writer: the caller's
-} tensor_view;
+#include "base/tensor.h"
 
 // ---- reading ------------------------------------------------------------------------------------------------------
 
@@ -41,9 +21,6 @@ const char *safetensors_metadata(const safetensors *, const char *key);         
 // The tensor, or a sentence: it is missing, or has another type or shape. type TENSOR_TYPES accepts what tensor_to_f32 does.
 heed_status safetensors_need(const safetensors *, const char *name, tensor_type type, int dims, const int64_t *shape,
                              const tensor_view **, heed_error *);
-
-// Copies F32, F16 or BF16 elements to `out` as f32; false for any other type.
-bool tensor_to_f32(const tensor_view *, float *out);
 
 // ---- writing ------------------------------------------------------------------------------------------------------
 

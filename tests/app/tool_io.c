@@ -7,11 +7,12 @@
 //   demo SEED COUNT         documents of the demo language: -log p, a tab, the text, one a line
 //   documents WHAT FILE     a data set's documents, each as n bytes, a newline (a table's texts, say)
 //   documents-ids WHAT FILE the ids of each document, EOS included, on a line of its own
-//   copy FILE OUT           a safetensors file, read and written again
+//   copy FILE OUT           a safetensors or .npz file, read and written again
 //   names FILE              its tensors: name, dtype, shape
 #include "io/dataset.h"
 #include "io/demo.h"
 #include "io/file.h"
+#include "io/npz.h"
 #include "io/safetensors.h"
 #include "io/tokenizer.h"
 
@@ -107,19 +108,34 @@ static int run_tokenizer(const char *verb, const char *what, const char *path) {
     return status == HEED_OK ? 0 : fail(&e);
 }
 
-static int run_tensors(const char *path, const char *out) {
-    heed_error e;
-    safetensors *f;
-    if (safetensors_open(&f, path, &e) != HEED_OK) return fail(&e);
-    const int64_t count = safetensors_count(f);
-    heed_status status = HEED_OK;
-    if (out != NULL) status = safetensors_write(out, count > 0 ? safetensors_at(f, 0) : NULL, count, NULL, 0, &e);
-    for (int64_t i = 0; i < count && out == NULL; i++) {
-        const tensor_view *t = safetensors_at(f, i);
+static void print_names(const tensor_view *t, int64_t count) {
+    for (int64_t i = 0; i < count; i++, t++) {
         printf("%s %s", t->name, tensor_type_name(t->type));
         for (int d = 0; d < t->dims; d++) printf(" %lld", (long long)t->shape[d]);
         putchar('\n');
     }
+}
+
+static int run_npz(const char *path, const char *out) {
+    heed_error e;
+    npz *f;
+    if (npz_open(&f, path, &e) != HEED_OK) return fail(&e);
+    const heed_status status = out == NULL ? HEED_OK : npz_write(out, npz_at(f, 0), npz_count(f), NULL, 0, &e);
+    if (out == NULL) print_names(npz_at(f, 0), npz_count(f));
+    npz_close(f);
+    return status == HEED_OK ? 0 : fail(&e);
+}
+
+static int run_tensors(const char *path, const char *out) {
+    heed_error e;
+    safetensors *f;
+    const size_t length = strlen(path);
+    if (length > 4 && strcmp(path + length - 4, ".npz") == 0) return run_npz(path, out);
+    if (safetensors_open(&f, path, &e) != HEED_OK) return fail(&e);
+    const int64_t count = safetensors_count(f);
+    heed_status status = HEED_OK;
+    if (out != NULL) status = safetensors_write(out, count > 0 ? safetensors_at(f, 0) : NULL, count, NULL, 0, &e);
+    else if (count > 0) print_names(safetensors_at(f, 0), count);
     safetensors_close(f);
     return status == HEED_OK ? 0 : fail(&e);
 }

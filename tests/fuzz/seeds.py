@@ -4,10 +4,12 @@
 
 usage: seeds.py FOLDER    (FOLDER/<target>/<number>, and FOLDER/<target>.dict)
 """
+import io
 import json
 import pathlib
 import struct
 import sys
+import zipfile
 
 
 def safetensors(tensors, metadata=None):
@@ -101,6 +103,26 @@ def arguments():
             yield bytes([(verb + i) % 12]) + line.encode()
 
 
+def npy(descr, shape, raw, fortran=False, version=1):
+    text = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text + raw
+
+
+def npz():
+    f32 = struct.pack("<6f", *range(6))
+    arrays = [npy("<f4", (2, 3), f32), npy(">f4", (3, 2), f32, True), npy("|S5", (), b"b1 h1"), npy("<U2", (1,), f32[:8]),
+              npy("<f8", (0, 4), b"", version=2), npy("<V2", (12,), f32, version=3), npy("|O", (1,), b"x")]
+    yield from (b"\1" + a for a in arrays)
+    for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        for wide in (False, True):
+            file = io.BytesIO()
+            with zipfile.ZipFile(file, "w", kind) as archive:
+                for i, array in enumerate(arrays[:4]):
+                    with archive.open(zipfile.ZipInfo(f"a{i}.npy"), "w", force_zip64=wide) as member:
+                        member.write(array)
+            yield b"\0" + file.getvalue()
+
+
 def run_files():
     state = {"format": 2, "step": 5, "steps": 10, "steps_per_epoch": 4, "epoch": 1.25, "loss_sum": 3.5, "window_loss": 0.5,
              "window_steps": 1, "tokens": 99, "evaluation_due": False, "seed": 42, "batch_size": 8,
@@ -139,6 +161,7 @@ def seeds():
     return {
         "json": [b'{"a":1,"b":[0.5,true,null,"x\\u0041"],"c":{"d":-0.0}}', b'{"a":"\\ud83d\\ude00"}',
              b'{"t":"gelu_new","n":1e-5}'],
+        "npz": list(npz()),
         "safetensors": [safetensors(f) for f in files] + [safetensors(files[1], {"format": "pt"}),
                     b"\xff" * 8 + b"{}"],
         "tokenizer_files": list(tokenizers()),
@@ -161,6 +184,8 @@ WORDS = {
              "\\\\u0000", "\\\\ud800"],
     "safetensors": ['"dtype"', '"shape"', '"data_offsets"', '"__metadata__"', "F32",
                     "F16", "BF16", "I64", "F8_E4M3", "[]"],
+    "npz": ["'descr'", "'fortran_order'", "'shape'", "True", "False", "'<f4'", "'>u2'", "'|b1'", "'<U9'", "'|O'", "(3,)", "()",
+            "PK\\x05\\x06", "PK\\x06\\x06"],
     "model": ["n_inner", "n_head", "vocab_size", "lm_head.weight", ".attn.bias",
               "transformer.", "torch_dtype", "F16", "attn"],
     "tokenizer_files": ["added_tokens", "<|endoftext|>", "ByteLevel", "TemplateProcessing",
