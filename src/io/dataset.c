@@ -82,7 +82,7 @@ static void finish(dataset *d, const dataset_builder *b, const char *name) {
 // ---- files --------------------------------------------------------------------------------------------------------
 
 static const struct { const char *ending; dataset_reader *read; } formats[] = {
-    {".txt", dataset_read_text}, {".jsonl", dataset_read_records}, {".json", dataset_read_records}, {".csv", dataset_read_csv},
+    {".txt", dataset_read_text}, {".jsonl", dataset_read_records}, {".json", dataset_read_json}, {".csv", dataset_read_csv},
     {".tsv", dataset_read_tsv}, {".bin", dataset_read_ids},
 };
 

@@ -4,7 +4,8 @@
 //         by "\n", the last without; CR LF counts as one newline, and a byte order mark at the start of the file is dropped. Any
 //         other byte, zero and invalid UTF-8 included, is kept.
 // .jsonl  one per line, the value of "text" (which may be empty); blank lines are skipped, other keys are ignored. A line that is
-//         no JSON object, or not UTF-8, is an error. A .json file is read the same way.
+//         no JSON object, or not UTF-8, is an error.
+// .json   the same, or one list of such objects.
 // .csv    one per record, the field of the column "text" (which may be empty). The first record names the columns; others are
 //         ignored; every record has as many fields. A field that begins with a quote ends at the next single one, and holds
 //         separators, line ends and, written twice, quotes; in any other field a quote is an ordinary character. CR LF, LF and CR

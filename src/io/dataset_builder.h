@@ -23,7 +23,7 @@ heed_status dataset_add_ids(dataset_builder *, const int32_t *id, int64_t n, int
 
 // Adds every document of a file's bytes, which it may change; a zero byte follows them.
 typedef heed_status dataset_reader(dataset_builder *, char *bytes, size_t n, heed_error *);
-dataset_reader dataset_read_text, dataset_read_records, dataset_read_csv, dataset_read_tsv, dataset_read_ids;
+dataset_reader dataset_read_text, dataset_read_records, dataset_read_json, dataset_read_csv, dataset_read_tsv, dataset_read_ids;
 
 // The length of a byte order mark at the start.
 static inline size_t dataset_mark(const char *text, size_t n) { return n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; }

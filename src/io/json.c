@@ -60,6 +60,10 @@ heed_status json_line_parse(json_t **root, const char *bytes, size_t n, const ch
     return parse(root, bytes, n, file, line, JSON_ALLOW_NUL, JSON_OBJECT, error);
 }
 
+heed_status json_list_parse(json_t **root, const char *bytes, size_t n, const char *file, heed_error *error) {
+    return parse(root, bytes, n, file, 1, JSON_ALLOW_NUL, JSON_ARRAY, error);
+}
+
 static heed_status read(json_t **root, const char *path, size_t flags, json_type type, heed_error *error) {
     *root = NULL;
     char *bytes;

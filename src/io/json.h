@@ -24,6 +24,9 @@ heed_status json_file_read_reals(json_t **, const char *path, heed_error *);
 // One line of a .jsonl file, `line` its number; texts may hold zero bytes (json_string_length).
 heed_status json_line_parse(json_t **, const char *bytes, size_t n, const char *file, size_t line, heed_error *);
 
+// A list, [...], from memory; texts may hold zero bytes.
+heed_status json_list_parse(json_t **, const char *bytes, size_t n, const char *file, heed_error *);
+
 // Atomic (file_replace), indented, keys in the order they were set. Reals read back exactly (%.17g).
 heed_status json_file_write(const json_t *, const char *path, heed_error *);
 

@@ -214,15 +214,11 @@ static heed_status attention_write(const char *folder, const json_t *list, heed_
 }
 
 json_t *checkpoint_read_attention(const char *folder) {
-    char *path = file_join(folder, ran_name), *bytes = NULL;
-    size_t n = 0;
+    char *path = file_join(folder, ran_name);
     json_t *list = NULL;
-    if (path != NULL && file_read(&bytes, &n, path, JSON_BYTES, NULL) == HEED_OK) list = json_loadb(bytes, n, 0, NULL);
-    free(bytes);
+    if (path != NULL) json_file_read_list(&list, path, NULL);
     free(path);
-    if (json_is_array(list)) return list;
-    json_decref(list);
-    return NULL;
+    return list;
 }
 
 // ---- the folder ----

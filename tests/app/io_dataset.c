@@ -157,6 +157,26 @@ static void test_memory_and_files(void) {
     dataset_free(&d);
 }
 
+static void test_json_list(void) {
+    heed_error e;
+    dataset d;
+    const char *list = "\xef\xbb\xbf\n [{\"text\": \"one\"},\n {\"n\": 2, \"text\": \"tw\\u0000o\"}]\n";
+    CHECK(dataset_read(&d, place_put_text("l.json", list), bytes, &e) == HEED_OK, "%s", e.text);
+    CHECK(d.documents == 2 && d.bytes == 7, "%lld documents, %lld bytes", (long long)d.documents, (long long)d.bytes);
+    dataset_free(&d);
+    CHECK(dataset_read(&d, place_put_text("l.json", "{\"text\": \"a\"}\n{\"text\": \"b\"}"), bytes, &e) == HEED_OK &&
+          d.documents == 2, "lines in a .json file");
+    dataset_free(&d);
+    static const struct { const char *text, *words; } bad[] = {
+        {"[{\"text\": \"a\"}, {\"text\": 1}]", "l.json, record 2|text"}, {"[1]", "record 1|missing"}, {"[", "line 1"},
+        {"[]", "no document"}, {"[[{}]]", "record 1|missing"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(dataset_read(&d, place_put_text("l.json", bad[i].text), bytes, &e) == HEED_INVALID && place_says(&e, bad[i].words),
+              "%s", e.text);
+    CHECK(dataset_read(&d, place_put_text("l.jsonl", list), bytes, &e) == HEED_INVALID, "a list in a .jsonl file");
+}
+
 static void test_refusals(void) {
     heed_error e;
     dataset d;
@@ -241,6 +261,7 @@ int main(void) {
     CHECK(tokenizer_create_bytes(&bytes, &e) == HEED_OK, "%s", e.text);
     test_text();
     test_records();
+    test_json_list();
     test_tables();
     test_ids();
     test_memory_and_files();

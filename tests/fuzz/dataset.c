@@ -5,7 +5,7 @@
 
 #include "io/dataset.h"
 
-static const char *const names[] = {"d.txt", "d.jsonl", "d.csv", "d.tsv", "d.bin"};
+static const char *const names[] = {"d.txt", "d.jsonl", "d.csv", "d.tsv", "d.bin", "d.json"};
 
 static void check(const dataset *d, const tokenizer *words, size_t n) {
     REQUIRE(d->documents >= 1 && d->start[0] == 0 && d->start[d->documents] == d->tokens, "%lld documents",

@@ -168,7 +168,8 @@ def seeds():
         "tokenizer_text": TEXTS + RECORDS,
         "problem_text": [p.encode() for p in PROBLEMS],
         "dataset": [b"\0" + t for t in TEXTS] + [b"\1" + t for t in RECORDS] + [b"\2" + t for t in TABLES] +
-                   [b"\3" + t.replace(b",", b"\t") for t in TABLES] + [b"\4" + struct.pack("<5H", 65, 66, 256, 67, 300)],
+                   [b"\3" + t.replace(b",", b"\t") for t in TABLES] + [b"\4" + struct.pack("<5H", 65, 66, 256, 67, 300)] +
+                   [b'\5[{"text": "a"}, {"text": ""}]'] + [b"\5" + t for t in RECORDS],
         "model": list(models()),
         "run_files": list(run_files()),
         "runs": list(runs()),
