@@ -103,7 +103,7 @@ static json_t *plateau_json(const plateau *p) {
 
 // NULL without memory. What the Hugging Face Trainer writes there too has its names.
 static json_t *progress_json(const trainer_state *s) {
-    json_t *j = json_pack("{s:I, s:I, s:s}", "skipped_steps", (json_int_t)s->skipped, "skipped_in_row",
+    json_t *j = json_pack("{s:b, s:I, s:I, s:s}", "bf16", s->bf16, "skipped_steps", (json_int_t)s->skipped, "skipped_in_row",
                           (json_int_t)s->skipped_in_row, "metric_for_best_model", s->metric);
     if (j == NULL) return NULL;
     json_object_set_new(j, "best_global_step", s->best_step >= 0 ? json_integer(s->best_step) : json_null());
@@ -151,6 +151,7 @@ static heed_status progress_take(const json_t *j, const char *file, trainer_stat
     if (status == HEED_OK)
         status = json_take_int(j, file, "skipped_in_row", JSON_OPTIONAL, 0, INT64_MAX, &s->skipped_in_row, error);
     if (status == HEED_OK) status = json_take_int(j, file, "best_global_step", JSON_OPTIONAL, 0, INT64_MAX, &s->best_step, error);
+    if (status == HEED_OK) status = json_take_bool(j, file, "bf16", JSON_OPTIONAL, &s->bf16, error);
     if (status == HEED_OK) status = json_take_real(j, file, "best_metric", JSON_OPTIONAL, -1e300, 1e300, &s->best_metric, error);
     if (status == HEED_OK) status = json_take_text(j, file, "metric_for_best_model", JSON_OPTIONAL, NULL, &metric, error);
     snprintf(s->metric, sizeof s->metric, "%s", metric);

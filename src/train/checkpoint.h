@@ -27,6 +27,7 @@ typedef struct {
     // What it depends on in a way a user may mean to change: said, not refused.
     double learning_rate;
     char schedule[32];
+    bool bf16;                               // what products were computed in
 } trainer_state;
 
 typedef struct { float *memory, **m, **v; int64_t count; } moments;    // AdamW's, one pair a parameter

@@ -113,6 +113,7 @@ static void describe_state(train_run *r) {
     s->threads = r->o.threads;
     s->data = mixture_hash(&r->learn);
     s->learning_rate = r->o.learning_rate;
+    s->bf16 = r->o.bf16;
     s->best_step = -1;
     s->plateau = r->schedule.plateau;
     snprintf(s->metric, sizeof s->metric, "%s", r->o.metric_for_best_model);
@@ -162,6 +163,9 @@ static heed_status take_state(train_run *r, run_fault *fault, heed_error *error)
         output_line(out, LINE_NOTE, "resumed with --threads %lld instead of %lld: losses may differ in their last bits",
                     (long long)now->threads,
                     (long long)old.threads);
+    if (old.bf16 != now->bf16)
+        output_line(out, LINE_NOTE, "resumed in %s, it was %s: from here on it differs", now->bf16 ? "bf16" : "f32",
+                    old.bf16 ? "bf16" : "f32");
     if (old.steps != now->steps || old.learning_rate != now->learning_rate || strcmp(old.schedule, now->schedule) != 0)
         output_line(out, LINE_NOTE,
                     "resumed with another learning rate, schedule or length (%lld steps, it had %lld): from here on it differs",

@@ -318,6 +318,9 @@ def test_bf16(run_heed, text_file, tmp_path):
     assert done.returncode == 0, done.stderr
     assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
     assert weights(tmp_path / "whole/checkpoints/final") == weights(tmp_path / "parts/checkpoints/final")
+    done = run_heed(*small(text_file, tmp_path / "other", *options, "--resume_from_checkpoint",
+                           tmp_path / "parts/checkpoints/step-10"))
+    assert done.returncode == 0 and "resumed in f32, it was bf16" in done.stdout + done.stderr, done.stderr
     losses = []
     for flag in ([], ["--bf16"]):
         done = run_heed("eval", "--model", tmp_path / "whole/checkpoints/final", "--dataset", text_file, "--max_length", 48,
