@@ -26,8 +26,9 @@ static int64_t line_step(const char *line, size_t n) {
     return value;
 }
 
-size_t run_log_keep(char *text, size_t n, int64_t last_step) {
+size_t run_log_keep(char *text, size_t n, int64_t last_step, int64_t *damaged) {
     size_t kept = 0;
+    *damaged = 0;
     for (size_t at = 0; at < n;) {
         const char *end = memchr(text + at, '\n', n - at);
         if (end == NULL) break;
@@ -37,18 +38,19 @@ size_t run_log_keep(char *text, size_t n, int64_t last_step) {
             memmove(text + kept, text + at, length);
             kept += length;
         }
+        *damaged += step < 0 || step == INT64_MAX;
         at += length;
     }
     return kept;
 }
 
-static heed_status metrics_trim(const char *path, int64_t keep_to_step, heed_error *error) {
+static heed_status metrics_trim(const char *path, int64_t keep_to_step, int64_t *damaged, heed_error *error) {
     if (!file_exists(path)) return HEED_OK;
     char *text = NULL;
     size_t length = 0;
     heed_status status = file_read(&text, &length, path, METRICS_BYTES, error);
     if (status != HEED_OK) return status;
-    const size_t kept = run_log_keep(text, length, keep_to_step);
+    const size_t kept = run_log_keep(text, length, keep_to_step, damaged);
     if (kept != length) status = file_replace(path, text, kept, error);
     free(text);
     return status;
@@ -57,7 +59,7 @@ static heed_status metrics_trim(const char *path, int64_t keep_to_step, heed_err
 heed_status run_log_open(run_log *log, const char *folder, int64_t keep_to_step, heed_error *error) {
     *log = (run_log){.folder = strdup(folder), .metrics_path = file_join(folder, "metrics.jsonl"), .metrics = -1};
     if (log->folder == NULL || log->metrics_path == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the log");
-    const heed_status status = metrics_trim(log->metrics_path, keep_to_step, error);
+    const heed_status status = metrics_trim(log->metrics_path, keep_to_step, &log->damaged, error);
     if (status != HEED_OK) return status;
     log->step = keep_to_step < 0 ? 0 : keep_to_step;
     log->metrics = open(log->metrics_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);

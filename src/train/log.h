@@ -11,6 +11,7 @@ typedef struct {
     int metrics;              // a file descriptor, -1: closed
     tfevents *board;
     int64_t step;             // of the last line
+    int64_t damaged;          // lines that run_log_open found to be no records, and removed
     json_t *earlier;          // what attention did before a resume, as attention.json has it
     char *attention_told;     // the text TensorBoard has
 } run_log;
@@ -18,8 +19,9 @@ typedef struct {
 // Opens metrics.jsonl for appending. Lines of later steps than `keep_to_step`, and an unfinished last line, are removed first:
 // they belong to steps that will be taken again.
 heed_status run_log_open(run_log *, const char *folder, int64_t keep_to_step, heed_error *);
-// What of metrics.jsonl's text is kept then, moved to its beginning: the whole records of steps up to last_step. Its length.
-size_t run_log_keep(char *text, size_t n, int64_t last_step);
+// What of metrics.jsonl's text is kept then, moved to its beginning: the whole records of steps up to last_step. Its length;
+// *damaged counts the lines that are no record, but for an unfinished last one.
+size_t run_log_keep(char *text, size_t n, int64_t last_step, int64_t *damaged);
 void run_log_close(run_log *);    // a zeroed one is fine
 
 // One line, written whole, and its numbers for TensorBoard. A full disk is an error that names the file.

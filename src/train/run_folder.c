@@ -214,6 +214,9 @@ heed_status run_open_folder(train_run *r, run_fault *fault, heed_error *error) {
     if (status == HEED_OK) status = run_log_open(&r->log, r->o.output_dir, r->resume != NULL ? r->at.step : -1, error);
     if (status == HEED_OK) status = write_run_json(r, error);
     if (status != HEED_OK) return status;
+    if (r->resume != NULL && r->log.damaged > 0)
+        output_line(r->asked->out, LINE_NOTE, "metrics.jsonl: %lld damaged line%s left out",
+                    (long long)r->log.damaged, r->log.damaged == 1 ? "" : "s");
     if (r->resume != NULL) r->log.earlier = checkpoint_read_attention(r->resume);
     json_t *effective = r->asked->effective(&r->o);
     status = board_options(r->log.board, r->at.step, effective, error);

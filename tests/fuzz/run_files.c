@@ -10,11 +10,14 @@ static void metrics(const uint8_t *data, size_t n) {
     char *text = malloc(n + 1), *twice = malloc(n + 1);
     REQUIRE(text != NULL && twice != NULL, "no memory");
     if (n > 0) memcpy(text, data, n);
-    const size_t kept = run_log_keep(text, n, 7);
+    int64_t damaged;
+    const size_t kept = run_log_keep(text, n, 7, &damaged);
+    REQUIRE(damaged >= 0 && damaged <= (int64_t)n, "%lld lines of %zu bytes", (long long)damaged, n);
     REQUIRE(kept <= n && (kept == 0 || text[kept - 1] == '\n'), "%zu of %zu bytes", kept, n);
     memcpy(twice, text, kept);
-    REQUIRE(run_log_keep(twice, kept, 7) == kept && memcmp(text, twice, kept) == 0, "kept lines are not kept");
-    REQUIRE(run_log_keep(twice, kept, -1) == 0, "a line of no step is kept");
+    REQUIRE(run_log_keep(twice, kept, 7, &damaged) == kept && damaged == 0, "kept lines are not kept");
+    REQUIRE(memcmp(text, twice, kept) == 0, "kept lines are not kept");
+    REQUIRE(run_log_keep(twice, kept, -1, &damaged) == 0, "a line of no step is kept");
     free(text);
     free(twice);
 }

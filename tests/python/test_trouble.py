@@ -117,6 +117,20 @@ def test_second_run_and_a_dead_ones_lock(runs, tmp_path):
     assert done.returncode == 0, f"the lock of a dead process holds nobody up: {done.stderr}"
 
 
+def test_damaged_log_is_told(runs, tmp_path):
+    """A line of metrics.jsonl that is no record any more is left out aloud; the half line of a killed run is nobody's loss."""
+    out = tmp_path / "run"
+    shutil.copytree(runs.whole, out)
+    log = out / "metrics.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([lines[0], b"\xff" + lines[1], *lines[2:], b'{"step": 4, "lo']))
+    done = runs.start(out, "--resume_from_checkpoint", "latest")
+    assert done.returncode == 0 and "metrics.jsonl: 1 damaged line left out" in done.stdout, done.stdout
+    assert log.read_bytes().splitlines(keepends=True) == [lines[0], *lines[2:]]
+    done = runs.start(out, "--resume_from_checkpoint", "latest")
+    assert done.returncode == 0 and "damaged line" not in done.stdout
+
+
 def test_folder_vanishes(runs, tmp_path):
     """The folder is removed under a run: what it would save is named, nothing is made anew in silence."""
     out = tmp_path / "run"
