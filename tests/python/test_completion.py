@@ -67,7 +67,7 @@ def test_bash_values(bash, run_heed, tmp_path):
     assert bash("train", "--padding_side", "") == ["left", "right"] == bash("train", "--padding-side", "=", "")
     assert bash("train", "--padding_side", "=", "l") == ["left"] and bash("train", "--padding_side", "=") == ["left", "right"]
     assert set(bash("train", "--attn_implementation", "")) >= {"auto", "eager", "flash_attention_2", "cpu.flash", "ref"}
-    assert bash("explain", "--impl", "cpu.f") == ["cpu.flash"] and bash("explain", "--cpu", "sc") == ["scalar"]
+    assert "cpu.flash" in bash("explain", "--impl", "cpu.f") and bash("explain", "--cpu", "sc") == ["scalar"]
     assert "mps_pre28" in bash("eval", "--attn_preset", "m") and bash("doctor", "n") == ["nan"]
     assert bash("completion", "") == ["bash", "zsh", "fish"] and bash("train", "--batch_size", "") == []
     (tmp_path / "my text.txt").write_text("x")
@@ -98,7 +98,7 @@ def test_fish(run_heed, tmp_path):
     assert found["heed train --padding_side "] == ["left", "right"] and set(found["heed runs "]) == {"diff", "report"}
     assert {"--output", "-o", "--json", "--help"} <= set(found["heed runs report -"])
     assert "--relative" not in found["heed runs report -"]
-    assert found["heed doctor "] == ["machine", "nan"] and found["heed train --dataset fi"] == ["file.txt"]
+    assert {"machine", "nan"} <= set(found["heed doctor "]) and found["heed train --dataset fi"] == ["file.txt"]
     assert found["heed runs diff fo"] == ["folder/"] and found["heed eval --attn_preset mps"] == ["mps_pre28"]
 
 
