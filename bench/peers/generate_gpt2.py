@@ -148,7 +148,7 @@ def main():
     print(f"plain read of memory by one thread: {read / 1e9:.1f} GB/s", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        train_gpt2.write_inputs(folder, 1)
+        train_gpt2.write_tokenizer(folder)
         weight_bytes = save_model(folder)
         rows = [measure(build / "heed", folder, shape, threads, options.rounds, weight_bytes)
                 for threads in map(int, options.threads.split(",")) for shape in options.shapes]

@@ -74,8 +74,8 @@ def run(command, environment):
     return text, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def write_inputs(folder, rows, length, steps):
-    """A vocabulary of GPT-2's size without merges (one byte is one token), text, and the rows heed makes of it."""
+def write_tokenizer(folder):
+    """A vocabulary of GPT-2's size without merges: one byte is one token. Returns each byte's id."""
     byte = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     letter = {b: chr(b) for b in byte}
     letter.update({b: chr(256 + n) for n, b in enumerate(b for b in range(256) if b not in letter)})
@@ -84,9 +84,15 @@ def write_inputs(folder, rows, length, steps):
     tokenizer.mkdir()
     (tokenizer / "vocab.json").write_text(json.dumps({word: n for n, word in enumerate(words)}))
     (tokenizer / "merges.txt").write_text("#version: 0.2\n")
+    return [words.index(letter[b]) for b in range(256)]
+
+
+def write_inputs(folder, rows, length, steps):
+    """A tokenizer, text, and the rows heed makes of it."""
+    token = write_tokenizer(folder)
     text = "etaoin shrdlu " * (rows * length * (steps + 4) // 14 + 1)
     (folder / "text.txt").write_text(text + "\n")
-    ids = [words.index(letter[b]) for b in text.encode()] + [VOCABULARY - 1]
+    ids = [token[b] for b in text.encode()] + [VOCABULARY - 1]
     batches = train_rows.steps(train_rows.rows([ids], length, True), rows, SEED)
     (folder / "rows.json").write_text(json.dumps([[row[0] for row in next(batches)] for _ in range(steps)]))
 
