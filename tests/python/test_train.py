@@ -2,10 +2,8 @@
 """heed train and heed eval: losses against PyTorch, checkpoints in transformers, resume bit for bit, bad input, signals."""
 import json
 import os
-import random
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -157,33 +155,6 @@ def test_resume_is_exact(run_heed, text_file, tmp_path):
     sentence(done, 64, "--seed")
 
 
-def test_killed_at_random_moments(heed, run_heed, text_file, tmp_path):
-    options = ["--max_steps", 40, "--learning_rate", "2e-3", "--logging_steps", 3, "--save_steps", 2, "--eval_steps", 7,
-               "--save_total_limit", 2]
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    begin = time.time()
-    assert run_heed(*small(text_file, whole, *options)).returncode == 0
-    took, draw, kills = time.time() - begin, random.Random(5), 0
-    for _ in range(40):
-        resume = ["--resume_from_checkpoint", "latest"] if list(parts.glob("checkpoints/step-*")) else ["--overwrite"]
-        run = subprocess.Popen([str(heed), *map(str, small(text_file, parts, *options, *resume))], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE)
-        time.sleep(draw.uniform(0.05, 0.6) * took)
-        if run.poll() is None:
-            run.kill()
-            kills += 1
-        error = run.communicate()[1]
-        assert run.returncode in (0, -signal.SIGKILL), error
-        if run.returncode == 0:
-            break
-    else:
-        assert run_heed(*small(text_file, parts, *options, "--resume_from_checkpoint", "latest")).returncode == 0
-    assert kills > 0, "the run ended before it could be killed"
-    assert timeless(whole) == timeless(parts)
-    assert weights(whole / "checkpoints/final") == weights(parts / "checkpoints/final")
-    assert not [p for p in parts.rglob("*") if "tmp" in p.name or "draft" in p.name]
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_saves(heed, run_heed, text_file, tmp_path, number):
     out = tmp_path / "run"
@@ -230,22 +201,6 @@ def test_run_folder(run_heed, text_file, tmp_path):
     sentence(done, 64, "already holds a run", "--overwrite")
     done = run_heed(*small(text_file, out, "--max_steps", 2, "--overwrite"))
     assert done.returncode == 0 and [m["step"] for m in metrics(out)[0]] == [1, 2]
-
-
-def test_second_run_is_refused(heed, run_heed, text_file, tmp_path):
-    out = tmp_path / "run"
-    run = subprocess.Popen([str(heed), *map(str, small(text_file, out, "--max_steps", 5000, "--logging_steps", 1))],
-                           stdout=subprocess.PIPE, text=True)
-    for line in run.stdout:
-        if line.startswith("step 1/"):
-            break
-    before = (out / "run.json").read_bytes()
-    done = run_heed(*small(text_file, out, "--max_steps", 1, "--overwrite"))
-    sentence(done, 5)
-    assert (out / "run.json").read_bytes() == before
-    run.send_signal(signal.SIGINT)
-    run.communicate(timeout=60)
-    assert run.returncode == 130
 
 
 def test_disk_full(run_heed, text_file, tmp_path):

@@ -107,9 +107,11 @@ def long_run(runs):
 def test_second_run_and_a_dead_ones_lock(runs, tmp_path):
     out, long = tmp_path / "run", long_run(runs)
     process = begin_slow(long, out)
+    before = (out / "run.json").read_bytes()
     for more in (["--overwrite"], ["--resume_from_checkpoint", "latest"]):
         done = runs.start(out, *more)
         one_sentence(done, 5, f"a second run {more}", "in use by another run")
+        assert (out / "run.json").read_bytes() == before
     process.kill()
     process.communicate()
     assert (out / ".lock").exists()
