@@ -72,6 +72,15 @@ static json_t *ids_json(const hypothesis *const *list, int n) {
     return ids;
 }
 
+static json_t *lines_json(const char *text) {
+    json_t *list = json_array();
+    for (size_t n; text != NULL && *text != 0; text += n + (text[n] != 0)) {
+        n = strcspn(text, "\n");
+        json_array_append_new(list, json_text_bytes(text, n));
+    }
+    return list;
+}
+
 json_t *compare_report_json(const compare_report *r) {
     const verdict *v = r->v;
     const findings *f = told(v);
@@ -83,11 +92,13 @@ json_t *compare_report_json(const compare_report *r) {
     json_t *pattern = w->pattern[0] != 0 ? json_string(w->pattern) : json_null();
     json_t *at = json_pack("{s:o, s:o, s:o, s:o}", "heads", integers(w->head, w->n_heads), "rows", integers(w->row, w->n_rows),
                            "keys", integers(w->key, w->n_keys), "pattern", pattern);
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "problem", r->problem, "a", r->a,
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "problem", r->problem, "a",
+                     r->a,
                      "b", r->b, "verdict", verdict_names[v->kind], "unexplained", v->unexplained, "departs",
                      v->side < 0 ? NULL : v->side == 0 ? "a" : "b", "explanations", explanations_json(v), "nearest", nearest,
                      "undecidable", ids_json(f->undecidable, f->n_undecidable), "notes", ids_json(f->note, f->n_notes), "errors",
-                     errors, "residual", output_real(f->claim.rms), "floor", output_real(f->correct.rms), "where", at);
+                     errors, "residual", output_real(f->claim.rms), "floor", output_real(f->correct.rms), "where", at, "remarks",
+                     lines_json(r->remarks));
 }
 
 // ---- For people ---------------------------------------------------------------------------------------------------
@@ -153,6 +164,13 @@ static const char *meaning(const verdict *v) {
     return "these inputs cannot show what was asked";
 }
 
+static void print_remarks(const char *text) {
+    for (size_t n; text != NULL && *text != 0; text += n + (text[n] != 0)) {
+        n = strcspn(text, "\n");
+        printf("remark       %.*s\n", (int)n, text);
+    }
+}
+
 void compare_report_print(const compare_report *r) {
     const verdict *v = r->v;
     const findings *f = told(v);
@@ -175,4 +193,5 @@ void compare_report_print(const compare_report *r) {
     if (v->kind == VERDICT_UNDECIDABLE)
         print_ids("asked", "these inputs cannot show:", v->asked_in_vain, v->n_asked_in_vain);
     print_ids("blind to", "what these inputs cannot show:", f->undecidable, f->n_undecidable);
+    print_remarks(r->remarks);
 }

@@ -6,7 +6,8 @@
 #include "compare/verdict.h"
 #include "io/json.h"
 
-typedef struct { const char *problem, *a, *b; const verdict *v; } compare_report;
+// remarks: lines about files, NULL without any.
+typedef struct { const char *problem, *a, *b, *remarks; const verdict *v; } compare_report;
 
 void compare_report_print(const compare_report *);
 json_t *compare_report_json(const compare_report *);    // docs/compare.md has its fields; NULL without memory

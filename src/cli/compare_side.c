@@ -14,9 +14,6 @@ static heed_status unknown(const char *name, heed_error *error) {
     for (const heed_impl *const *impl = heed_impls; *impl != NULL && n < 32; impl++) names[n++] = (*impl)->name;
     for (int i = 0; heed_preset_at(i) != NULL && n < 64; i++) names[n++] = heed_preset_at(i)->name;
     const char *near = text_nearest(name, names, n);
-    if (access(name, F_OK) == 0)
-        return error_set(error, HEED_REFUSED, "%.100s: reading a captured call is not built yet; implementations and presets are",
-                         name);
     if (near != NULL)
         return error_set(error, HEED_INVALID, "\"%.60s\" is no implementation, preset or file; the nearest is %s", name, near);
     return error_set(error, HEED_INVALID, "\"%.60s\" is no implementation, preset or file; `heed list` names the first two", name);
@@ -27,13 +24,15 @@ heed_status compare_side_find(compare_side *s, const char *name, heed_error *err
     for (const heed_impl *const *impl = heed_impls; *impl != NULL; impl++)
         if (strcmp((*impl)->name, name) == 0) s->implementation = (*impl)->name;
     if (s->implementation != NULL) return HEED_OK;
-    if (heed_preset_find(name) == NULL) return unknown(name, error);
+    if (heed_preset_find(name) == NULL)
+        return capture_file_named(name) || access(name, F_OK) == 0 ? HEED_OK : unknown(name, error);
     s->implementation = "ref";
     s->preset = name;
     return HEED_OK;
 }
 
-heed_status compare_side_run(const compare_side *s, const call *c, int n_threads, call_results *r, heed_error *error) {
+heed_status compare_side_results(const compare_side *s, const call *c, int n_threads, call_results *r, heed_error *error) {
+    if (s->implementation == NULL) return capture_results(r, &s->file.of, c, error);
     const heed_choice choice = {.implementation = s->implementation, .threads = n_threads};
     return call_run(r, c, &choice, s->preset, error);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/capture_file.h"
 #include "cli/status.h"
 #include "cli/verbs.h"
 
@@ -14,6 +15,8 @@ static const option options[] = {
      .least = 1, .most = 1024, .group = "", .help = "nan: threads to compute with"},
     {.name = "--seed", .kind = OPTION_INT, .offset = offsetof(doctor_options, seed), .standard = "42", .least = 0, .most = 9e18,
      .group = "", .help = "nan: the model's weights"},
+    {.name = "--problem", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, problem), .group = "",
+     .standard_words = "what the file claims", .help = "FILE: what the captured call claims to be"},
     {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(doctor_options, json), .group = "", .help = "one JSON object"},
 };
 
@@ -43,9 +46,15 @@ static int doctor(const args *a) {
         if (a->n_positional > 1 + most)
             return args_fail(a, STATUS_USAGE, "%s takes nothing %s, but \"%.60s\" follows", name, most > 0 ? "more" : "else",
                              a->positional[1 + most]);
+        if (args_without_effect(a, "--problem", "it is of a captured call")) return STATUS_USAGE;
         return investigations[i].run(a);
     }
-    if (access(name, F_OK) == 0) return args_fail(a, STATUS_REFUSED, "%.100s: reading a captured call is not built yet", name);
+    if (capture_file_named(name) || access(name, F_OK) == 0) {
+        if (a->n_positional > 1)
+            return args_fail(a, STATUS_USAGE, "one file is judged, but \"%.60s\" follows; `heed compare A B` takes two",
+                             a->positional[1]);
+        return doctor_capture(a);
+    }
     const char *near = text_nearest(name, names, INVESTIGATIONS);
     if (near != NULL)
         return args_fail(a, STATUS_USAGE, "\"%.60s\" is no investigation and no file; the nearest is %s", name, near);
@@ -55,14 +64,17 @@ static int doctor(const args *a) {
 }
 
 const verb verb_doctor = {
-    .name = "doctor", .purpose = "guided investigations: nan, phase1, machine",
-    .usage = "nan|machine|phase1 [FILE] [options]",
+    .name = "doctor", .purpose = "guided investigations: nan, phase1, machine, a captured call",
+    .usage = "nan|machine|phase1 [FILE]|FILE [options]",
     .about = "nan: a GPT-2-shaped model, two texts of different length, left padding, on the operator whose evaluation gave NaN on "
              "an Apple GPU, on eager and on flash, in evaluation and in training; every number is computed now, and then it says "
              "why. phase1: four mismatches that were reported of a GPT-OSS attention block, and the one formula that gives all of "
-             "them. machine: instruction sets, measured peaks of products and exp, read bandwidth. phases, model and a captured "
-             "FILE are not built yet.",
-    .examples = "  heed doctor nan\n  heed doctor nan --json\n  heed doctor phase1\n  heed doctor machine\n",
+             "them. machine: instruction sets, measured peaks of products and exp, read bandwidth. phases and model are "
+             "not built yet. FILE (.npz, .safetensors): is a captured call what its own text says it is? Verdict and exit status "
+                 "are "
+             "those of `heed compare`.",
+    .examples = "  heed doctor nan\n  heed doctor nan --json\n  heed doctor phase1\n  heed doctor machine\n"
+                "  heed doctor theirs.npz --problem \"bf16 causal window:127 sink\"\n",
     .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(doctor_options),
     .least_positional = 1, .most_positional = -1, .positional = "an investigation", .run = doctor,
 };

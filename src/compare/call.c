@@ -74,7 +74,8 @@ heed_status call_begin(call *c, const problem_line *line, heed_error *error) {
 
 void call_free(call *c) {
     memory_free(c->memory);
-    c->memory = NULL;
+    memory_free(c->tables);
+    c->memory = c->tables = NULL;
 }
 
 static void take_rows(const heed_problem *p, int which, int64_t batch, const void *from, double *to) {

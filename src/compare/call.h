@@ -18,7 +18,7 @@ typedef struct {
     int32_t *key_range, *key_count, *offsets, *documents;
     double *cos, *sin;                 // (positions, channels / 2): rotary tables that were captured; NULL: from the claim
     int64_t positions;
-    void *memory;
+    void *memory, *tables;             // tables: of cos and sin
 } call;
 
 // A call of the claim with arrays of its own, all zero, for the caller to fill. Free with call_free, also after a failure.

@@ -26,11 +26,12 @@ static double concentration(const variant_rope *rope) {
     return rope->yarn <= 1 ? 1 : pow(0.1 * log(rope->yarn) + 1, rope->concentration);
 }
 
-typedef struct { const formula *f; const variant_rope *rope; double concentration; int64_t turned; } turner;
+// table: captured cosines and sines stand for the claim's own; a variant of other angles has others.
+typedef struct { const formula *f; const variant_rope *rope; double concentration; int64_t turned; bool table; } turner;
 
 static void cos_sin(const turner *t, int64_t position, int64_t pair, double *cosine, double *sine) {
     const call *c = t->f->c;
-    if (c->cos != NULL && position >= 0 && position < c->positions) {
+    if (t->table && position >= 0 && position < c->positions) {
         *cosine = c->cos[position * (c->channels / 2) + pair];
         *sine = c->sin[position * (c->channels / 2) + pair];
     } else {
@@ -67,7 +68,9 @@ static void turn(const formula *f, double *query, double *key) {
     const call *c = f->c;
     const variant_rope *rope = &f->v.rope;
     if (rope->layout == ROPE_NONE) return;
-    const turner t = {f, rope, concentration(rope), rope->partial ? c->channels / 4 * 2 : c->channels};
+    const bool table = c->cos != NULL && rope->theta == c->line.rope.theta && rope->yarn == c->line.rope.yarn &&
+                       rope->concentration == 1 && !rope->partial;
+    const turner t = {f, rope, concentration(rope), rope->partial ? c->channels / 4 * 2 : c->channels, table};
     for (int64_t b = 0; b < c->batch; b++) {
         const int64_t offset = (rope->no_offset ? 0 : call_sequence_of(c, b).offset) + rope->q_shift;
         for (int64_t row = 0; row < c->heads * c->queries; row++)
