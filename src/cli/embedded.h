@@ -2,5 +2,5 @@
 // The files of src/cli/pages as texts: the build makes an array of each (tools/embed.cmake).
 #pragma once
 
-extern const char embedded_page_html[], embedded_page_css[];
+extern const char embedded_page_html[], embedded_page_css[], embedded_page_js[];
 extern const char embedded_charts_js[], embedded_report_js[], embedded_report_css[];

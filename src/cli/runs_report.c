@@ -9,6 +9,7 @@
 #include "cli/embedded.h"
 #include "cli/output.h"
 #include "cli/page.h"
+#include "cli/page_data.h"
 #include "cli/runs.h"
 #include "cli/status.h"
 #include "io/file.h"
@@ -27,59 +28,11 @@ static const option options[] = {
 // Each distinct column once: the curves of a run have their steps in common.
 typedef struct { json_t *list; bool failed; } column_set;
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-static json_t *base64(const unsigned char *bytes, size_t n) {
-    char *text = malloc(n / 3 * 4 + 8), *to = text;
-    if (text == NULL) return NULL;
-    for (size_t i = 0; i < n; i += 3) {
-        const unsigned left = (unsigned)(n - i), word = (unsigned)bytes[i] << 16 | (left > 1 ? (unsigned)bytes[i + 1] << 8 : 0u) |
-            (left > 2 ? bytes[i + 2] : 0u);
-        *to++ = digits[word >> 18];
-        *to++ = digits[word >> 12 & 63];
-        *to++ = left > 1 ? digits[word >> 6 & 63] : '=';
-        *to++ = left > 2 ? digits[word & 63] : '=';
-    }
-    json_t *made = json_stringn(text, (size_t)(to - text));
-    free(text);
-    return made;
-}
-
-// Little-endian, as typed arrays are wherever a browser runs.
-static void put_word(unsigned char *to, uint64_t word, int bytes) {
-    for (int i = 0; i < bytes; i++) to[i] = (unsigned char)(word >> 8 * i);
-}
-
-// Counters exactly, measurements to seven digits: a pixel is coarser.
-static bool fits_float(double x) {
-    const double near = (double)(float)x;
-    return x == near || (x != rint(x) && fabs(x - near) <= 1e-6 * fabs(x));
-}
-
-static json_t *pack_numbers(const double *x, size_t n) {
-    bool small = true;
-    for (size_t i = 0; i < n && small; i++) small = fits_float(x[i]);
-    const int width = small ? 4 : 8;
-    unsigned char *bytes = malloc(n * 8 + 1);
-    if (bytes == NULL) return NULL;
-    for (size_t i = 0; i < n; i++) {
-        const float near = (float)x[i];
-        uint32_t half;
-        uint64_t word;
-        memcpy(&half, &near, sizeof half);
-        memcpy(&word, &x[i], sizeof word);
-        put_word(bytes + i * (size_t)width, small ? half : word, width);
-    }
-    json_t *packed = json_pack("{s:o}", small ? "f4" : "f8", base64(bytes, n * (size_t)width));
-    free(bytes);
-    return packed;
-}
-
 // Steps 1, 2, 3, ...: three numbers say it.
 static json_t *pack_column(const double *x, size_t n) {
     bool even = n > 2;
     for (size_t i = 0; i < n && even; i++) even = x[i] == rint(x[i]) && (i == 0 || x[i] - x[i - 1] == x[1] - x[0]);
-    if (!even) return pack_numbers(x, n);
+    if (!even) return page_numbers(x, n);
     return json_pack("{s:f, s:f, s:I}", "from", x[0], "by", x[1] - x[0], "n", (json_int_t)n);
 }
 
@@ -203,7 +156,7 @@ static int write_page(const args *a, const text_string *text, int64_t curves) {
 
 static int report(const args *a) {
     static const char *const styles[] = {embedded_page_css, embedded_report_css, NULL};
-    static const char *const scripts[] = {embedded_charts_js, embedded_report_js, NULL};
+    static const char *const scripts[] = {embedded_page_js, embedded_charts_js, embedded_report_js, NULL};
     const report_options *o = a->options;
     if (o->json && strcmp(o->output, "-") == 0)
         return args_fail(a, STATUS_USAGE, "--json has no effect here: --output - writes the page itself to standard output");

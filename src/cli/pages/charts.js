@@ -3,61 +3,6 @@
 // greatest and last value of each pixel column, which looks exactly as all its points would.
 "use strict";
 
-// el("a", {title: "x"}, "text", child): the only way elements are made here, so that no text is ever read as markup.
-function el(tag, attributes, ...children) {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes || {})) {
-        if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-        else if (value === true) made.setAttribute(name, "");
-        else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
-    }
-    made.append(...children.filter((child) => child !== null && child !== undefined));
-    return made;
-}
-
-// ---- numbers ----
-
-function numberText(value) {
-    if (typeof value !== "number") return String(value);
-    if (!Number.isFinite(value)) return String(value);
-    if (Number.isInteger(value) && Math.abs(value) < 1e15) return value.toLocaleString("en-US");
-    const size = Math.abs(value);
-    return size < 1e-4 || size >= 1e9 ? value.toExponential(5).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(7)));
-}
-
-// A tick's label, with as many digits as its distance to the next one needs, in the unit of the axis' largest value.
-function tickText(value, step, largest) {
-    if (Math.abs(value) < step * 1e-6) return "0";
-    if (largest < 1e-3 || largest >= 1e15) {
-        const power = (x) => Math.floor(Math.log10(Math.abs(x)) + 1e-9);
-        return value.toExponential(Math.max(0, Math.min(3, power(value) - power(step)))).replace("e+", "e");
-    }
-    const units = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
-    const [unit, letter] = units.find(([from]) => largest >= Math.max(from, 1e4)) || [1, ""];
-    const digits = Math.max(0, Math.min(6, -Math.floor(Math.log10(step / unit) + 1e-9)));
-    return (value / unit).toFixed(digits) + letter;
-}
-
-function linearTicks(low, high, count) {
-    const raw = (high - low) / Math.max(1, count), power = 10 ** Math.floor(Math.log10(raw)), ratio = raw / power;
-    const step = power * (ratio <= 1 ? 1 : ratio <= 2 ? 2 : ratio <= 5 ? 5 : 10), largest = Math.max(-low, high), ticks = [];
-    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9 && ticks.length < 40; i++)
-        ticks.push({value: i * step, text: tickText(i * step, step, largest)});
-    return ticks;
-}
-
-function logTicks(low, high, count) {
-    const decades = Math.log10(high / low);
-    if (decades < 0.8) return linearTicks(low, high, count);
-    const digits = decades < 2.5 ? [1, 2, 5] : [1], stride = Math.max(1, Math.ceil(decades / count)), ticks = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
-        for (const digit of power % stride === 0 ? digits : []) {
-            const value = digit * 10 ** power;
-            if (value >= low && value <= high) ticks.push({value, text: tickText(value, value, value)});
-        }
-    return ticks;
-}
-
 // The index of the last x that is not above value; -1: all are. xs rise.
 function indexBelow(xs, value) {
     let low = -1, high = xs.length;

@@ -9,15 +9,7 @@ const names = data.runs.map((run) => run.name);
 
 // ---- data ----
 
-// {"f4": base64}, {"f8": base64} or {"from", "by", "n"}.
-function column(packed) {
-    if (packed.n !== undefined) return Float64Array.from({length: packed.n}, (unused, i) => packed.from + i * packed.by);
-    const text = atob(packed.f4 !== undefined ? packed.f4 : packed.f8), bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    return packed.f4 !== undefined ? new Float64Array(new Float32Array(bytes.buffer)) : new Float64Array(bytes.buffer);
-}
-
-const columns = data.columns.map(column);
+const columns = data.columns.map(numbersOf);
 const curves = data.curves.map((packed) => ({run: packed.run, key: packed.key, steps: columns[packed.x], ys: columns[packed.y],
                                              cut: new Set(packed.cut), stride: packed.stride, byAxis: new Map(),
                                              dashed: false}));
@@ -67,14 +59,7 @@ const axes = [["step", "step"], ["epoch", "epoch"], ["tokens", "tokens"], ["elap
 
 // ---- what all charts share ----
 
-const PALETTES = {
-    light: ["#2a6fdb", "#e0572a", "#1a9a6c", "#b0459c", "#b98200", "#0f93aa", "#7a5bd6", "#8a6242", "#d13c6a", "#5f6b7a"],
-    dark: ["#6aa5ff", "#ff8a5c", "#4fd1a1", "#e58ad6", "#f0c04a", "#52d3e6", "#b09cff", "#d0a37e", "#ff7fa3", "#a9b4c2"],
-};
-const root = document.documentElement, system = window.matchMedia("(prefers-color-scheme: dark)");
-let chosen = null, printing = false, charts = [], palette = null;
-
-function theme() { return printing ? "light" : chosen !== null ? chosen : system.matches ? "dark" : "light"; }
+let charts = [], palette = null;
 
 const view = {
     names, axis: "step", smoothing: 0, log: false, zoom: null, cursor: null, pointed: null, hidden: new Set(), stressed: null,
@@ -105,10 +90,7 @@ const view = {
 };
 
 function paint() {
-    root.dataset.theme = theme();
-    const style = getComputedStyle(root), of = (name) => style.getPropertyValue(name).trim(), list = PALETTES[theme()];
-    palette = {faint: of("--faint"), line: of("--line"), soft: of("--soft"), card: of("--card"), accent: of("--accent"),
-               count: list.length, of: (run) => list[run % list.length]};
+    palette = {...look.colours("faint", "line", "soft", "card", "accent"), ...look.palette()};
     for (const swatch of document.querySelectorAll("[data-run]")) swatch.style.background = palette.of(Number(swatch.dataset.run));
 }
 
@@ -153,11 +135,8 @@ function controls() {
         for (const chart of charts) chart.log = null;
         later("all");
     }});
-    const shade = el("button", {type: "button", class: "push", onclick: () => {
-        chosen = theme() === "dark" ? "light" : "dark";
-        paint();
-        later("all");
-    }}, "light / dark");
+    const shade = look.button();
+    shade.classList.add("push");
     return el("div", {class: "controls"}, el("label", {}, "by", axis), el("label", {}, "smoothing", amount, shown),
               el("label", {}, log, "log scale"), reset, shade);
 }
@@ -237,11 +216,6 @@ function cell(value, flags) {
 
 function runHeads() { return names.map((name, run) => el("th", {scope: "col"}, swatch(run), name)); }
 
-function table(heads, rows) {
-    const grid = el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows));
-    return el("div", {class: "scroll", tabindex: "0"}, grid);
-}
-
 // A row for each name, a column for each run.
 function facts(heading, rows, remark) {
     if (!rows || rows.length === 0) return null;
@@ -288,9 +262,11 @@ document.body.append(...[
 ].filter((part) => part !== null));
 paint();
 for (const chart of charts) chart.draw();
-system.addEventListener("change", () => { paint(); later("all"); });
-window.addEventListener("beforeprint", () => { printing = true; paint(); for (const chart of charts) chart.draw(true); });
-window.addEventListener("afterprint", () => { printing = false; paint(); later("all"); });
-root.dataset.charts = String(charts.length);
+look.changed = (printing) => {
+    paint();
+    if (printing) for (const chart of charts) chart.draw(true);
+    else later("all");
+};
+document.documentElement.dataset.charts = String(charts.length);
 performance.mark("heed-drawn");
 })();
