@@ -120,6 +120,11 @@ static heed_status screen_singles(search *s) {
         if (status == HEED_OK && look) status = look_at_all(s, k);
         if (status != HEED_OK) return status;
     }
+    for (int i = 0; i < s->n_singles && i < SCREENED_MOST; i++) {
+        const candidate *k = &s->list[i];
+        s->found->screened[s->found->n_screened++] = (screening){k->of[0], k->parameter[0], k->screened.rms, k->screened.apart,
+                                                                 k->seen.coefficient, k->visible};
+    }
     list_undecidable(s);
     return HEED_OK;
 }
@@ -289,6 +294,12 @@ static void end(search *s) {
     free(s->sample.at);
     free(s->all.at);
     predictor_end(&s->by);
+}
+
+variant explanation_variant(const explanation *e, const call *c) {
+    variant v = variant_of(c);
+    for (int i = 0; i < EXPLANATION_IDS && e->of[i] != NULL; i++) e->of[i]->edit(c, &v, e->parameter[i]);
+    return v;
 }
 
 heed_status search_formulas(findings *f, const call *c, const observed *seen, bool thorough, int n_threads, heed_error *error) {

@@ -6,7 +6,7 @@
 #include "compare/hypothesis.h"
 #include "compare/predict.h"
 
-enum { EXPLANATION_IDS = 2, EXPLANATIONS_MOST = 16, NEAREST = 3, HYPOTHESES_MOST = 128 };
+enum { EXPLANATION_IDS = 2, EXPLANATIONS_MOST = 16, NEAREST = 3, HYPOTHESES_MOST = 128, SCREENED_MOST = 256 };
 
 typedef struct {
     const hypothesis *of[EXPLANATION_IDS];    // NULL past the last
@@ -15,6 +15,15 @@ typedef struct {
     double fraction_fixed;       // of the sum of z^2 that the claim leaves (1 where rows of NaN are explained)
     bool small;                  // the claim is inside its floor, and yet this is in what was observed
 } explanation;
+
+// What a single left on the sample of rows: not confirmed, for the record.
+typedef struct {
+    const hypothesis *of;
+    double parameter, residual;    // rms z of out
+    int64_t apart;                 // rows finite on one side only
+    double coefficient;            // how much of its difference from the claim is in what was observed: 1 when whole
+    bool visible;                  // these inputs could show it
+} screening;
 
 typedef struct {
     residual claim, correct;     // of the claim's formula, over all rows
@@ -27,7 +36,12 @@ typedef struct {
     int n_undecidable;
     const hypothesis *note[HYPOTHESES_MOST];           // precision.* that would stay inside the floor
     int n_notes;
+    screening screened[SCREENED_MOST];                 // every single, in the order of hypotheses.def
+    int n_screened;
 } findings;
+
+// What an explanation computes.
+variant explanation_variant(const explanation *, const call *);
 
 // thorough: what a sample of rows cannot show is looked for in all rows, which is what makes `undecidable` exact.
 heed_status search_formulas(findings *, const call *, const observed *, bool thorough, int n_threads, heed_error *);

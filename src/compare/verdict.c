@@ -106,9 +106,7 @@ static void decide(work *w, const observed *a, const observed *b, const hypothes
 
 static heed_status locate(work *w, const observed *seen) {
     const findings *f = &w->v->of[w->v->side];
-    variant explained = w->by.claim.v;
-    for (int i = 0; f->n_explained > 0 && i < EXPLANATION_IDS && f->explained[0].of[i] != NULL; i++)
-        f->explained[0].of[i]->edit(w->c, &explained, f->explained[0].parameter[i]);
+    const variant explained = f->n_explained > 0 ? explanation_variant(&f->explained[0], w->c) : w->by.claim.v;
     const variant *found = f->n_explained > 0 ? &explained : NULL;
     return where_find(&w->v->at, &w->by, &w->claim, &w->all, seen, &f->correct, found, w->error);
 }
