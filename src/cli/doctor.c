@@ -2,6 +2,7 @@
 // heed doctor: which investigation.
 #include "cli/doctor.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,22 +12,28 @@
 #include "cli/verbs.h"
 
 static const option options[] = {
+    {.name = "--impl", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, impl), .standard_words = "the cheapest", .group = "",
+     .help = "phases: this implementation (`heed list` names them), or a convention such as hf_eager"},
+    {.name = "--cpu", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, cpu), .standard_words = "HEED_CPU, else the best",
+     .group = "", .help = "phases: kernels of this instruction set"},
+    {.name = "--only", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, only), .group = "",
+     .help = "phases: one phase (1 to 4), or the rows of that name or problem, with whole verdicts"},
     {.name = "--threads", .kind = OPTION_INT, .offset = offsetof(doctor_options, threads), .standard = "1",
-     .least = 1, .most = 1024, .group = "", .help = "nan: threads to compute with"},
+     .least = 1, .most = 1024, .group = "", .help = "nan, phases, FILE: threads to compute with"},
     {.name = "--seed", .kind = OPTION_INT, .offset = offsetof(doctor_options, seed), .standard = "42", .least = 0, .most = 9e18,
-     .group = "", .help = "nan: the model's weights"},
+     .group = "", .help = "nan: the model's weights; phases: the data"},
     {.name = "--problem", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, problem), .group = "",
      .standard_words = "what the file claims", .help = "FILE: what the captured call claims to be"},
     {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(doctor_options, json), .group = "", .help = "one JSON object"},
 };
 
-// most: words after the investigation's name.
-static const struct { const char *name; int (*run)(const args *); int most; const char *later; } investigations[] = {
-    {"nan", doctor_nan, 0, NULL},
-    {"machine", doctor_machine, 0, NULL},
-    {"phase1", doctor_phase1, 1, NULL},
-    {"phases", NULL, 0, "the four-phase plan is not built yet; `heed check` compares an implementation with ref"},
-    {"model", NULL, 0, "comparing two models layer by layer is not built yet"},
+// most: words after the investigation's name. takes: the options that mean something to it, besides --json.
+static const struct { const char *name; int (*run)(const args *); int most; const char *takes, *later; } investigations[] = {
+    {"nan", doctor_nan, 0, "--threads --seed", NULL},
+    {"machine", doctor_machine, 0, "", NULL},
+    {"phase1", doctor_phase1, 1, "", NULL},
+    {"phases", doctor_phases, 0, "--impl --cpu --only --threads --seed", NULL},
+    {"model", NULL, 0, "", "comparing two models layer by layer is not built yet"},
 };
 enum { INVESTIGATIONS = sizeof investigations / sizeof *investigations };
 
@@ -34,6 +41,17 @@ const char *doctor_name(int wanted) {
     for (int i = 0; i < INVESTIGATIONS; i++)
         if (investigations[i].run != NULL && wanted-- == 0) return investigations[i].name;
     return NULL;
+}
+
+static bool has_options_without_effect(const args *a, const char *name_of, const char *takes) {
+    char why[64];
+    snprintf(why, sizeof why, "doctor %s does not take it", name_of);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const char *name = options[i].name;
+        if (strcmp(name, "--json") == 0 || strstr(takes, name) != NULL) continue;
+        if (args_without_effect(a, name, why)) return true;
+    }
+    return false;
 }
 
 static int doctor(const args *a) {
@@ -46,14 +64,13 @@ static int doctor(const args *a) {
         if (a->n_positional > 1 + most)
             return args_fail(a, STATUS_USAGE, "%s takes nothing %s, but \"%.60s\" follows", name, most > 0 ? "more" : "else",
                              a->positional[1 + most]);
-        if (args_without_effect(a, "--problem", "it is of a captured call")) return STATUS_USAGE;
-        return investigations[i].run(a);
+        return has_options_without_effect(a, name, investigations[i].takes) ? STATUS_USAGE : investigations[i].run(a);
     }
     if (capture_file_named(name) || access(name, F_OK) == 0) {
         if (a->n_positional > 1)
             return args_fail(a, STATUS_USAGE, "one file is judged, but \"%.60s\" follows; `heed compare A B` takes two",
                              a->positional[1]);
-        return doctor_capture(a);
+        return has_options_without_effect(a, "FILE", "--problem --threads") ? STATUS_USAGE : doctor_capture(a);
     }
     const char *near = text_nearest(name, names, INVESTIGATIONS);
     if (near != NULL)
@@ -64,16 +81,17 @@ static int doctor(const args *a) {
 }
 
 const verb verb_doctor = {
-    .name = "doctor", .purpose = "guided investigations: nan, phase1, machine, a captured call",
-    .usage = "nan|machine|phase1 [FILE]|FILE [options]",
+    .name = "doctor", .purpose = "guided investigations: nan, phase1, phases, machine, a captured call",
+    .usage = "nan|machine|phases|phase1 [FILE]|FILE [options]",
     .about = "nan: a GPT-2-shaped model, two texts of different length, left padding, on the operator whose evaluation gave NaN on "
              "an Apple GPU, on eager and on flash, in evaluation and in training; every number is computed now, and then it says "
              "why. phase1: four mismatches that were reported of a GPT-OSS attention block, and the one formula that gives all of "
-             "them. machine: instruction sets, measured peaks of products and exp, read bandwidth. phases and model are "
-             "not built yet. FILE (.npz, .safetensors): is a captured call what its own text says it is? Verdict and exit status "
-                 "are "
-             "those of `heed compare`.",
-    .examples = "  heed doctor nan\n  heed doctor nan --json\n  heed doctor phase1\n  heed doctor machine\n"
+             "them. phases: an implementation, or a convention, from its parts to combinations, edges and precision; each failure "
+             "with a verdict and the command that shows it again. machine: instruction sets, measured peaks of products and exp, "
+             "read bandwidth, drivers of GPUs. model is not built yet. FILE (.npz, .safetensors): is a captured call what its own "
+             "text says it is? Verdict and exit status are those of `heed compare`.",
+    .examples = "  heed doctor nan\n  heed doctor nan --json\n  heed doctor phase1\n  heed doctor phases --impl cpu.flash\n"
+                "  heed doctor phases --impl hf_eager --only 3\n  heed doctor machine\n"
                 "  heed doctor theirs.npz --problem \"bf16 causal window:127 sink\"\n",
     .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(doctor_options),
     .least_positional = 1, .most_positional = -1, .positional = "an investigation", .run = doctor,

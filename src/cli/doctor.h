@@ -4,11 +4,12 @@
 
 #include "cli/args.h"
 
-typedef struct { int64_t threads, seed; const char *problem; bool json; } doctor_options;
+typedef struct { const char *impl, *cpu, *only, *problem; int64_t threads, seed; bool json; } doctor_options;
 
 int doctor_nan(const args *);
 int doctor_machine(const args *);
 int doctor_phase1(const args *);
+int doctor_phases(const args *);
 int doctor_capture(const args *);    // of a file, named instead of an investigation
 
 const char *doctor_name(int i);    // the i-th investigation that is built; NULL past the last

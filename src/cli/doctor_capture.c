@@ -13,7 +13,6 @@ int doctor_capture(const args *a) {
     const comparison_wish wish = {.problem = o->problem, .n_threads = args_given(a, "--threads") ? (int)o->threads : 0};
     heed_error error;
     char text[512];
-    if (args_without_effect(a, "--seed", "a captured call brings its data")) return STATUS_USAGE;
     comparison *k = calloc(1, sizeof *k);
     if (k == NULL) return args_fail(a, STATUS_SYSTEM, "out of memory");
     heed_status status = comparison_begin(k, "ref", a->positional[0], &wish, &error);

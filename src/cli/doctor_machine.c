@@ -33,10 +33,44 @@ static void print_isa(const json_t *row) {
            json_is_true(json_object_get(row, "used")) ? "   <- used" : "");
 }
 
+// Drivers of GPUs, by the libraries that programs load; they are looked for by file, nothing is loaded or run.
+static const struct { const char *name, *files[2]; } drivers[] = {
+    {"vulkan", {"libvulkan.so.1", "libvulkan.1.dylib"}},
+    {"cuda", {"libcuda.so.1", "libcuda.so"}},
+    {"metal", {"Metal.framework", NULL}},
+};
+enum { DRIVERS = sizeof drivers / sizeof *drivers };
+
+static bool driver_found(int which, char path[256]) {
+    static const char *const folders[] = {
+        "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib",
+        "/usr/local/cuda/lib64", "/usr/lib/wsl/lib", "/opt/homebrew/lib", "/System/Library/Frameworks",
+    };
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        for (int j = 0; j < 2 && drivers[which].files[j] != NULL; j++) {
+            snprintf(path, 256, "%s/%s", folders[i], drivers[which].files[j]);
+            if (access(path, F_OK) == 0) return true;
+        }
+    return false;
+}
+
+static json_t *drivers_json(void) {
+    json_t *object = json_object();
+    char path[256];
+    for (int i = 0; i < DRIVERS; i++)
+        json_object_set_new(object, drivers[i].name, driver_found(i, path) ? json_string(path) : json_null());
+    return object;
+}
+
+static void print_drivers(void) {
+    char path[256];
+    for (int i = 0; i < DRIVERS; i++)
+        printf("%-11s %-8s %s\n", i == 0 ? "GPU drivers" : "", drivers[i].name, driver_found(i, path) ? path : "not found");
+    printf("%-11s this version computes on the CPU only\n", "");
+}
+
 int doctor_machine(const args *a) {
     const doctor_options *o = a->options;
-    if (args_without_effect(a, "--seed", "nothing is drawn")) return STATUS_USAGE;
-    if (args_without_effect(a, "--threads", "every rate is one thread's")) return STATUS_USAGE;
     heed_error error;
     const cpu_kernels *best = cpu_kernels_best(NULL, &error);
     if (best == NULL) return args_fail_error(a, &error);
@@ -54,7 +88,7 @@ int doctor_machine(const args *a) {
         printf("read        %.1f GB/s, one thread, memory no cache holds\nkernels     one thread, f32, cached tiles\n",
                read * 1e-9);
         for (size_t i = 0; i < json_array_size(sets); i++) print_isa(json_array_get(sets, i));
-        printf("GPU         none is looked for: this version computes on the CPU\n");
+        print_drivers();
         json_decref(sets);
         return STATUS_DONE;
     }
@@ -65,5 +99,6 @@ int doctor_machine(const args *a) {
     json_object_set_new(all, "memory_bytes", output_real(memory));
     json_object_set_new(all, "read_bytes_per_s", output_real(read));
     json_object_set_new(all, "instruction_sets", sets);
+    json_object_set_new(all, "gpu_drivers", drivers_json());
     return output_json(a, all);
 }

@@ -166,8 +166,6 @@ static int tell(const args *a, const phase1 *p) {
 
 int doctor_phase1(const args *a) {
     heed_error error;
-    if (args_without_effect(a, "--seed", "nothing is drawn")) return STATUS_USAGE;
-    if (args_without_effect(a, "--threads", "it takes milliseconds on one")) return STATUS_USAGE;
     phase1 *p = calloc(1, sizeof *p);
     if (p == NULL) return args_fail(a, STATUS_SYSTEM, "out of memory");
     heed_status status = HEED_OK;

@@ -28,7 +28,56 @@ static const heed_report_line *chosen_line(const heed_report *r) {
     return NULL;
 }
 
-static json_t *as_json(const heed_report *r, const char *problem) {
+// ---- What would have to change ----------------------------------------------------------------------------------------
+
+enum { WORDS = 48 };
+typedef struct { char text[512]; const char *at[WORDS]; int n; } words;
+
+// The words of a problem text that can be left out: all but sizes.
+static bool is_size(const char *word) { return strchr("bhqkd", word[0]) != NULL && word[1] >= '0' && word[1] <= '9'; }
+
+static void cut(words *w, const char *problem) {
+    char *next = NULL;
+    snprintf(w->text, sizeof w->text, "%s", problem);
+    w->n = 0;
+    for (char *word = strtok_r(w->text, " ", &next); word != NULL && w->n < WORDS; word = strtok_r(NULL, " ", &next))
+        w->at[w->n++] = word;
+}
+
+// Does the implementation accept the problem without words `a` and `b` (the same one twice: without one)?
+static bool accepts_without(const words *w, int a, int b, const heed_choice *choice, const char *name) {
+    char text[512] = "";
+    size_t used = 0;
+    for (int i = 0; i < w->n; i++)
+        if (i != a && i != b) used += (size_t)snprintf(text + used, sizeof text - used, "%s ", w->at[i]);
+    problem_line line;
+    heed_report report;
+    heed_error error;
+    if (problem_line_parse(&line, text, &error) != HEED_OK) return false;
+    if (heed_explain(&line.problem, choice, &report, &error) != HEED_OK) return false;
+    for (int i = 0; i < report.lines; i++)
+        if (strcmp(report.line[i].name, name) == 0 && report.line[i].accepts) return true;
+    return false;
+}
+
+// "paged:16", or "kv:int8 paged:16": the fewest words, up to two, without which a refused implementation accepts; "" if no such
+// words are found. Asks the dispatcher, so it knows of no limit of any implementation.
+static void find_change(const char *problem, const heed_choice *choice, const char *name, char *change, size_t bytes) {
+    words w;
+    cut(&w, problem);
+    change[0] = 0;
+    for (int pairs = 0; pairs < 2; pairs++)
+        for (int i = 0; i < w.n; i++)
+            for (int j = pairs ? i + 1 : i; j < (pairs ? w.n : i + 1); j++) {
+                if (is_size(w.at[i]) || is_size(w.at[j]) || !accepts_without(&w, i, j, choice, name)) continue;
+                snprintf(change, bytes, pairs ? "%s %s" : "%s", w.at[i], w.at[j]);
+                return;
+            }
+}
+
+// ---- Told -------------------------------------------------------------------------------------------------------------
+
+static json_t *as_json(const heed_report *r, const char *problem, const heed_choice *choice) {
     const heed_report_line *chosen = chosen_line(r);
     json_t *rows = json_array();
     for (int i = 0; i < r->lines; i++) {
@@ -39,6 +88,9 @@ static json_t *as_json(const heed_report *r, const char *problem) {
         json_object_set_new(row, "reason", line->reason != NULL ? json_string(line->reason) : json_null());
         json_object_set_new(row, "ms", line->accepts ? output_real(line->ms) : json_null());
         json_object_set_new(row, "workspace_bytes", line->accepts ? json_integer((json_int_t)line->workspace_bytes) : json_null());
+        char change[128] = "";
+        if (!line->accepts) find_change(problem, choice, line->name, change, sizeof change);
+        if (change[0] != 0) json_object_set_new(row, "accepts_without", json_string(change));
         json_array_append_new(rows, row);
     }
     json_t *object = json_object();
@@ -48,13 +100,24 @@ static json_t *as_json(const heed_report *r, const char *problem) {
     return object;
 }
 
-static void print(const heed_report *r, const heed_problem *complete, const char *problem) {
+static void print_changes(const heed_report *r, const char *problem, const heed_choice *choice) {
+    for (int i = 0; i < r->lines; i++) {
+        char change[128];
+        if (r->line[i].accepts) continue;
+        find_change(problem, choice, r->line[i].name, change, sizeof change);
+        if (change[0] != 0) printf("to change   %s accepts this problem without %s\n", r->line[i].name, change);
+        else printf("to change   %s accepts it without no one or two of its words\n", r->line[i].name);
+    }
+}
+
+static void print(const heed_report *r, const heed_problem *complete, const char *problem, const heed_choice *choice) {
     char table[4096];
     heed_report_print(r, table, sizeof table);
     const double all = (double)complete->batch * (double)complete->heads * (double)complete->queries * (double)complete->keys;
     printf("problem     %s\n%s", problem, table);
     if (all > 0) printf("visible     %.3g %% of all scores\n", 100 * r->visible / all);
     else printf("visible     nothing: the problem has no scores\n");
+    print_changes(r, problem, choice);
 }
 
 static int explain(const args *a) {
@@ -70,10 +133,10 @@ static int explain(const args *a) {
     if (heed_explain(&line.problem, &choice, &report, &error) != HEED_OK) return args_fail_error(a, &error);
     problem_line_print(&line, text, sizeof text);
     if (o->json) {
-        const int status = output_json(a, as_json(&report, text));
+        const int status = output_json(a, as_json(&report, text, &choice));
         if (status != STATUS_DONE) return status;
     } else {
-        print(&report, &complete, text);
+        print(&report, &complete, text, &choice);
     }
     if (chosen_line(&report) != NULL) return STATUS_DONE;
     if (o->impl == NULL) return args_fail(a, STATUS_REFUSED, "no implementation accepts this problem");
@@ -87,7 +150,8 @@ const verb verb_explain = {
     .name = "explain", .purpose = "who would run this problem, who refuses, and why",
     .usage = "\"TEXT\" [options]",
     .about = "TEXT names a problem in one line (docs/contract.md, \"Problem text\"). Every implementation answers: yes, with the "
-             "predicted time, its workspace and tiles, or no, with its reason. Times are predictions; `heed bench` measures.",
+             "predicted time, its workspace and tiles, or no, with its reason and the words of the text without which it would "
+             "accept. Times are predictions; `heed bench` measures.",
     .examples = "  heed explain \"b1 h12 q1024 d64 causal\"\n"
                 "  heed explain \"b1 h32/8 q1024 k4096 d128 bf16 causal window:512 grad\" --threads 1\n"
                 "  heed explain \"b1 h8 q64 d64 causal\" --impl cpu.flash --cpu avx2 --json\n",

@@ -142,6 +142,7 @@ heed_status call_run(call_results *r, const call *c, const heed_choice *choice, 
     stored_call s = {.problem = c->problem};
     const bool backward = c->problem.pass == HEED_BACKWARD;
     s.problem.pass = HEED_FORWARD;
+    if (s.problem.keys == 0) s.problem.keys = HEED_NO_KEYS;    // the claim is complete, where 0 means none; a plan completes again
     if (c->problem.page_size > 0)    // a claim about pages is a claim about their order: the rows lie dense here
         s.problem.page_size = s.problem.page_count = 0;
     heed_status status = preset == NULL ? HEED_OK : heed_problem_preset(&s.problem, preset, error);

@@ -46,7 +46,8 @@ static bool has_softcap(const call *c) { return c->problem.score[0].kind != NULL
 static bool hides(const call *c) { return has_edges(c) || with(c, HEED_KEY_RANGE | HEED_MASK | HEED_DOCUMENTS); }
 static bool has_softcap_and_hiding(const call *c) { return has_softcap(c) && hides(c); }
 
-static bool may_be_empty(const call *c) { return hides(c) && !has_sinks(c); }
+// A bias hides keys where it is -infinity.
+static bool may_be_empty(const call *c) { return (hides(c) || has_bias(c)) && !has_sinks(c); }
 static bool may_be_empty_not_zero(const call *c) { return may_be_empty(c) && c->problem.empty_row != HEED_EMPTY_ZERO; }
 static bool may_be_empty_not_mean(const call *c) { return may_be_empty(c) && c->problem.empty_row != HEED_EMPTY_MEAN; }
 static bool may_be_empty_not_mean_causal(const call *c) {
