@@ -40,6 +40,17 @@ static const double *keys_of(const formula *f, const formula_row *r) {
     return f->key_t + (r->batch * f->key_heads + head) * f->c->channels * f->c->keys;
 }
 
+// Angles in f32 are off by their own rounding, the more the later the position: as a part of X, squared. Over the pairs of
+// channels,
+// whose angles fall as powers of theta, sum theta^(-4 p / D) / (D / 2)^2.
+static double angle_spread(const formula *f, const formula_row *r) {
+    const variant_rope *rope = &f->v.rope;
+    if (rope->layout == ROPE_NONE || !rope->f32_angles) return 0;
+    const double d = (double)f->c->channels, query = (double)(r->row + r->at.offset), key = (double)r->end;
+    const double angles = 1 / (1 - pow(rope->theta, -4 / d));
+    return (query * query + key * key) * angles / (d * d / 4);
+}
+
 // 1 + X^2 + E[x^2]: what the error of a score is in proportion to.
 static double score_spread(const formula *f, const formula_row *r) {
     const call *c = f->c;
@@ -51,7 +62,7 @@ static double score_spread(const formula *f, const formula_row *r) {
         whole += fabs(r->w[j]);
     }
     const double x = fabs(f->v.scale) * norm(query_of(f, r), c->channels, 1) * longest;
-    return 1 + x * x + (whole > 0 ? mean / whole : 0);
+    return 1 + x * x * (1 + angle_spread(f, r)) + (whole > 0 ? mean / whole : 0);
 }
 
 // An empty row is exact, or a mean of n values.

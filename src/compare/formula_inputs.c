@@ -54,13 +54,17 @@ static void turn_row(const turner *t, int64_t position, double *row) {
         double cosine, sine;
         cos_sin(t, position, i, &cosine, &sine);
         double ac = *a * cosine, bs = *b * sine, bc = *b * cosine, as = *a * sine;
-        if (rope->round_products) {
-            ac = formula_round(type, ac), bs = formula_round(type, bs);
-            bc = formula_round(type, bc), as = formula_round(type, as);
+        if (rope->round_products || rope->round_result) {    // a result is computed in f32 first, and so rounded twice
+            const heed_dtype products = rope->round_products ? type : HEED_F32;
+            ac = formula_round(products, ac), bs = formula_round(products, bs);
+            bc = formula_round(products, bc), as = formula_round(products, as);
         }
         *a = ac - bs;
         *b = bc + as;
-        if (rope->round_result || rope->round_products) *a = formula_round(type, *a), *b = formula_round(type, *b);
+        if (rope->round_result || rope->round_products) {
+            *a = formula_round(type, formula_round(HEED_F32, *a));
+            *b = formula_round(type, formula_round(HEED_F32, *b));
+        }
     }
 }
 

@@ -141,6 +141,11 @@ heed_status predictor_begin(predictor *by, const call *c, int n_threads, heed_er
     return formula_begin(&by->claim, c, &claimed, NULL, error);
 }
 
+heed_status predictor_use(predictor *by, const variant *claim, heed_error *error) {
+    formula_end(&by->claim);
+    return formula_begin(&by->claim, by->c, claim, NULL, error);
+}
+
 void predictor_end(predictor *by) { formula_end(&by->claim); }
 
 heed_status prediction_part(prediction *p, const call *c, const prediction *all, const row_list *rows, heed_error *error) {

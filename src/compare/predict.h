@@ -20,6 +20,7 @@ typedef struct { double *out, *var, *lse, *var_lse; void *memory; } prediction; 
 // What predictions of a call have in common: its inputs as the claim reads them, and who computes.
 typedef struct { const call *c; formula claim; threads team; } predictor;
 heed_status predictor_begin(predictor *, const call *, int n_threads, heed_error *);
+heed_status predictor_use(predictor *, const variant *claim, heed_error *);    // another reading of the claim (variants_correct)
 void predictor_end(predictor *);
 
 // Of `all`, the rows to which the variant gives another result than the claim does. free(list.at).

@@ -31,7 +31,7 @@ typedef struct {
     predictor by;
     const call *c;
     const observed *seen;
-    bool thorough;
+    bool thorough, pairs;
     row_list sample, all;
     prediction claim_sample, claim_all;
     candidate list[CANDIDATES_MOST];
@@ -153,7 +153,7 @@ static heed_status judge(search *s, const candidate *k, explanation *e, bool *in
     *m = match_of(s->c, &s->claim_all, &p, s->seen, &s->all);
     *inside = residual_inside(&r, &own);
     *sum = r.sum;
-    *e = (explanation){.of = {k->of[0], k->of[1]}, .parameter = {k->parameter[0], k->parameter[1]}, .residual = r.rms,
+    *e = (explanation){.of = {k->of[0], k->of[1]}, .parameter = {k->parameter[0], k->parameter[1]}, .v = k->v, .residual = r.rms,
                        .floor = own.rms, .fraction_fixed = fixed_part(&s->found->claim, &r)};
     prediction_free(&p);
     return status;
@@ -256,6 +256,7 @@ static heed_status search_pairs(search *s) {
 static heed_status begin(search *s, int n_threads) {
     const call *c = s->c;
     heed_status status = predictor_begin(&s->by, c, n_threads, s->error);
+    if (status == HEED_OK) status = predictor_use(&s->by, &s->found->claimed, s->error);
     if (status == HEED_OK) status = row_list_all(&s->all, c, s->error);
     const double row_work = work_of(s, c->batch * int64_min(c->heads, 4));
     const double most = fmax(SAMPLE_LEAST, SAMPLE_WORK / fmax(1, row_work));
@@ -277,7 +278,7 @@ static heed_status run(search *s) {
     list_singles(s);
     status = screen_singles(s);
     if (status == HEED_OK) status = confirm(s, 0, s->n_singles);
-    if (status == HEED_OK && !f->inside && f->n_explained == 0) {
+    if (status == HEED_OK && s->pairs && !f->inside && f->n_explained == 0) {
         explanation nearest[NEAREST];
         const int n = f->n_nearest;
         memcpy(nearest, f->nearest, sizeof nearest);
@@ -296,20 +297,75 @@ static void end(search *s) {
     predictor_end(&s->by);
 }
 
-variant explanation_variant(const explanation *e, const call *c) {
-    variant v = variant_of(c);
-    for (int i = 0; i < EXPLANATION_IDS && e->of[i] != NULL; i++) e->of[i]->edit(c, &v, e->parameter[i]);
-    return v;
-}
+variant explanation_variant(const explanation *e, const call *c) { return e->v; }
 
-heed_status search_formulas(findings *f, const call *c, const observed *seen, bool thorough, int n_threads, heed_error *error) {
-    *f = (findings){.n_explained = 0};
+typedef struct { const call *c; const observed *seen; bool thorough; int n_threads; heed_error *error; } request;
+
+static heed_status search_as(findings *f, const variant *claimed, const request *r, bool pairs) {
+    *f = (findings){.claimed = *claimed};
     search *s = calloc(1, sizeof *s);
-    if (s == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for a search");
-    s->c = c, s->seen = seen, s->thorough = thorough, s->found = f, s->error = error;
-    heed_status status = begin(s, n_threads);
+    if (s == NULL) return error_set(r->error, HEED_NO_MEMORY, "no memory for a search");
+    s->c = r->c, s->seen = r->seen, s->thorough = r->thorough, s->pairs = pairs, s->found = f, s->error = r->error;
+    heed_status status = begin(s, r->n_threads);
     if (status == HEED_OK) status = run(s);
     end(s);
     free(s);
     return status;
+}
+
+// ---- Which correct reading of the claim ---------------------------------------------------------------------------
+
+typedef struct { const variant *way; bool inside; double sum; } reading;
+
+// Those inside of their floor first, then by what they leave.
+static int by_nearness(const void *a, const void *b) {
+    const reading *x = a, *y = b;
+    if (x->inside != y->inside) return x->inside ? -1 : 1;
+    if (x->inside || x->sum == y->sum) return x->way < y->way ? -1 : 1;
+    return x->sum < y->sum ? -1 : 1;
+}
+
+static heed_status rank_readings(reading *list, int n, const request *to) {
+    enum { ROWS_MOST = 1 << 14 };    // beyond, a sample
+    const call *c = to->c;
+    heed_error *error = to->error;
+    predictor by;
+    row_list rows = {.at = NULL};
+    heed_status status = predictor_begin(&by, c, to->n_threads, error);
+    if (status == HEED_OK && c->batch * c->heads * c->queries <= ROWS_MOST) status = row_list_all(&rows, c, error);
+    else if (status == HEED_OK) status = row_list_sample(&rows, c, 64, error);
+    for (int i = 0; status == HEED_OK && i < n; i++) {
+        prediction p;
+        residual correct;
+        status = prediction_make(&p, &by, list[i].way, &rows, error);
+        if (status != HEED_OK) break;
+        const residual r = residual_of(c, &p, to->seen, &rows);
+        status = residual_of_correct(&correct, &by, list[i].way, &rows, error);
+        list[i].inside = residual_inside(&r, &correct);
+        list[i].sum = r.sum;
+        prediction_free(&p);
+    }
+    free(rows.at);
+    predictor_end(&by);
+    qsort(list, (size_t)n, sizeof *list, by_nearness);
+    return status;
+}
+
+static bool is_settled(const findings *f) { return f->inside || f->n_explained > 0; }
+
+// With a rotary embedding there are several correct ways, and a mistake may come with each: the readings in turn, until one gives
+// rounding, or one id explains what is seen; pairs with the nearest only.
+heed_status search_formulas(findings *f, const call *c, const observed *seen, bool thorough, int n_threads, heed_error *error) {
+    const request r = {c, seen, thorough, n_threads, error};
+    variant ways[VARIANTS_CORRECT];
+    reading list[VARIANTS_CORRECT];
+    const int n = variants_correct(c, ways);
+    if (n == 1) return search_as(f, &ways[0], &r, true);
+    for (int i = 0; i < n; i++) list[i] = (reading){.way = &ways[i]};
+    heed_status status = rank_readings(list, n, &r);
+    for (int i = 0; status == HEED_OK && i < n; i++) {
+        status = search_as(f, list[i].way, &r, false);
+        if (status == HEED_OK && is_settled(f)) return status;
+    }
+    return status == HEED_OK ? search_as(f, list[0].way, &r, true) : status;
 }

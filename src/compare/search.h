@@ -11,6 +11,7 @@ enum { EXPLANATION_IDS = 2, EXPLANATIONS_MOST = 16, NEAREST = 3, HYPOTHESES_MOST
 typedef struct {
     const hypothesis *of[EXPLANATION_IDS];    // NULL past the last
     double parameter[EXPLANATION_IDS];        // 0: it has none
+    variant v;                   // what it computes
     double residual, floor;      // rms z of out under it; what a correct computation of it reaches
     double fraction_fixed;       // of the sum of z^2 that the claim leaves (1 where rows of NaN are explained)
     bool small;                  // the claim is inside its floor, and yet this is in what was observed
@@ -26,6 +27,7 @@ typedef struct {
 } screening;
 
 typedef struct {
+    variant claimed;             // the correct reading of the claim that is nearest to what was observed (variants_correct)
     residual claim, correct;     // of the claim's formula, over all rows
     bool inside;                 // rounding explains it
     explanation explained[EXPLANATIONS_MOST];

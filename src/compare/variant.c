@@ -17,3 +17,17 @@ variant variant_of(const call *c) {
                             .concentration = 1};
     return v;
 }
+
+int variants_correct(const call *c, variant list[VARIANTS_CORRECT]) {
+    const variant claimed = variant_of(c);
+    list[0] = claimed;
+    if (claimed.rope.layout == ROPE_NONE) return 1;
+    const int n = c->cos != NULL ? 3 : VARIANTS_CORRECT;    // captured tables have no angles
+    for (int i = 1; i < n; i++) {
+        list[i] = claimed;
+        list[i].rope.round_result = i % 3 == 1;
+        list[i].rope.round_products = i % 3 == 2;
+        list[i].rope.f32_angles = i >= 3;
+    }
+    return n;
+}

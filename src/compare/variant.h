@@ -83,3 +83,8 @@ typedef struct {
 } variant;
 
 variant variant_of(const call *);
+
+// What correct code may compute for the claim: list[0] is variant_of; with a rotary embedding, also its results or products rounded
+// to storage, and its angles in f32. How many.
+enum { VARIANTS_CORRECT = 6 };
+int variants_correct(const call *, variant list[VARIANTS_CORRECT]);

@@ -111,6 +111,17 @@ static heed_status locate(work *w, const observed *seen) {
     return where_find(&w->v->at, &w->by, &w->claim, &w->all, seen, &f->correct, found, w->error);
 }
 
+// Where a result departs is seen from the correct reading of the claim that is nearest to it; sizes of errors are from the exact
+// one.
+static heed_status use_reading(work *w, const variant *claimed) {
+    if (memcmp(claimed, &w->by.claim.v, sizeof *claimed) == 0) return HEED_OK;
+    heed_status status = predictor_use(&w->by, claimed, w->error);
+    prediction_free(&w->claim);
+    w->claim = (prediction){.memory = NULL};
+    if (status == HEED_OK) status = prediction_make(&w->claim, &w->by, claimed, &w->all, w->error);
+    return status;
+}
+
 static heed_status reach(work *w, const observed *a, const observed *b, const hypothesis *const *ask, int n_threads) {
     const call *c = w->c;
     verdict *v = w->v;
@@ -129,7 +140,8 @@ static heed_status reach(work *w, const observed *a, const observed *b, const hy
     decide(w, a, b, ask);
     if (v->side < 0) return HEED_OK;
     const observed *seen = v->side == 1 ? b : a;
-    status = locate(w, seen);
+    status = use_reading(w, &v->of[v->side].claimed);
+    if (status == HEED_OK) status = locate(w, seen);
     if (status == HEED_OK && v->kind == VERDICT_NAN) {
         status = find_nan_cause(w, seen);
         if (v->nan_cause == NULL) v->nan_cause = "nan.unexplained";

@@ -56,7 +56,8 @@ static heed_status find_directory(const zip_archive *z, directory *d, heed_error
     *d = (directory){.members = u16(e + 10), .bytes = u32(e + 12), .at = u32(e + 16), .end = end};
     if (u16(e + 4) != 0 || u16(e + 6) != 0 || u16(e + 8) != u16(e + 10))
         return fail(z, end, "archives in parts are not read", error);
-    if (d->members == 0xffff || d->bytes == 0xffffffff || d->at == 0xffffffff) {
+    const bool located = end >= LOCATOR_BYTES && u32(z->map.bytes + end - LOCATOR_BYTES) == LOCATOR;    // some write both
+    if (located || d->members == 0xffff || d->bytes == 0xffffffff || d->at == 0xffffffff) {
         const heed_status status = find_end64(z, end, d, error);
         if (status != HEED_OK) return status;
     }
