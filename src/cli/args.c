@@ -195,6 +195,12 @@ bool args_given(const args *a, const char *name) {
     return a->given[i];
 }
 
+bool args_has(const void *words, const char *name) {
+    const args *a = words;
+    const int i = find(a->verb, name, strlen(name));
+    return i >= 0 && a->given[i];
+}
+
 int args_fail(const args *a, int status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -212,6 +218,10 @@ int args_fail_error(const args *a, const heed_error *error) {
         [HEED_NO_MEMORY] = STATUS_SYSTEM,
     };
     return args_fail(a, by_status[error->status], "%s", error->text);
+}
+
+int args_fail_here(const args *a, heed_status status, int otherwise, const heed_error *error) {
+    return args_fail(a, status == HEED_REFUSED ? STATUS_REFUSED : otherwise, "%s", error->text);
 }
 
 bool args_without_effect(const args *a, const char *name, const char *why) {

@@ -61,11 +61,14 @@ void args_free(args *);
 
 // Was the option written (rather than left at its default)? The name must be one of the table's.
 bool args_given(const args *, const char *name);
+bool args_has(const void *args, const char *name);    // the same for options that only some verbs have, false else
 
 // Prints "heed VERB: sentence" to stderr and returns status, so that a verb ends with `return args_fail(...)`.
 int args_fail(const args *, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 // The same with the library's sentence: INVALID is STATUS_USAGE, REFUSED and DEVICE are STATUS_REFUSED, else STATUS_SYSTEM.
 int args_fail_error(const args *, const heed_error *);
+// The same where the place of the failure says what it is: a refusal is STATUS_REFUSED, anything else `otherwise`.
+int args_fail_here(const args *, heed_status, int otherwise, const heed_error *);
 
 // For an option that means nothing in this combination: when it was given, prints "--name has no effect here: why" and returns
 // true; the verb then returns STATUS_USAGE.

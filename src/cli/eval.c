@@ -69,35 +69,24 @@ static void tick(void *context, int64_t done, int64_t of) {
     progress_live_evaluation(&job->clock, &job->out, done, of);
 }
 
-static int fail(const args *a, heed_status status, int otherwise, const heed_error *error) {
-    return args_fail(a, status == HEED_REFUSED ? STATUS_REFUSED : otherwise, "%s", error->text);
-}
-
-static bool was_given(const void *context, const char *name) {
-    const args *a = context;
-    for (int i = 0; i < a->verb->n_options; i++)
-        if (strcmp(a->verb->options[i].name, name) == 0) return a->given[i];
-    return false;    // an option of train that eval does not have
-}
-
 static int open_job(const args *a, eval_job *job, train_options *o, const attention_choice *choice) {
     heed_error error;
     heed_status status = attention_choice_check(choice, false, &error);
-    if (status != HEED_OK) return fail(a, status, STATUS_USAGE, &error);
+    if (status != HEED_OK) return args_fail_here(a, status, STATUS_USAGE, &error);
     status = sources_check_splits(o, &error);
-    if (status != HEED_OK) return fail(a, status, STATUS_USAGE, &error);
+    if (status != HEED_OK) return args_fail_here(a, status, STATUS_USAGE, &error);
     status = sources_open_model(&job->from, o, NULL, &error);
     if (status == HEED_OK) status = sources_open_eval(&job->from, o, &error);
-    if (status != HEED_OK) return fail(a, status, STATUS_SYSTEM, &error);
+    if (status != HEED_OK) return args_fail_here(a, status, STATUS_SYSTEM, &error);
     status = sources_check_length(&job->from, o, &error);
-    if (status != HEED_OK) return fail(a, status, STATUS_USAGE, &error);
+    if (status != HEED_OK) return args_fail_here(a, status, STATUS_USAGE, &error);
     const row_layout layout = {.length = o->use_packing ? o->packing_max_length : o->max_length, .piece = o->max_length,
                                .packed = o->use_packing, .leak = o->packing_leak};
     status = rows_create(&job->rows, &job->from.judge, layout, &error);
     if (status == HEED_OK) status = model_set_threads(job->from.model, (int)o->threads, &error);
     if (status == HEED_OK) status = model_set_attention(job->from.model, choice, false, &error);
     if (status == HEED_OK && o->bf16) status = model_set_precision(job->from.model, HEED_BF16, &error);
-    return status == HEED_OK ? STATUS_DONE : fail(a, status, STATUS_SYSTEM, &error);
+    return status == HEED_OK ? STATUS_DONE : args_fail_here(a, status, STATUS_SYSTEM, &error);
 }
 
 static int print_json(const args *a, const eval_job *job) {
@@ -140,7 +129,7 @@ static int evaluate(const args *a, eval_job *job, train_options *o) {
     heed_status done = stop_watch(&error);
     if (done == HEED_OK) done = evaluate_rows(&job->result, job->from.model, &job->rows, &settings, &error);
     output_live_clear(&job->out);
-    if (done != HEED_OK) return fail(a, done, STATUS_SYSTEM, &error);
+    if (done != HEED_OK) return args_fail_here(a, done, STATUS_SYSTEM, &error);
     if (job->result.stopped) return args_fail(a, STATUS_SIGNAL + stop_requested(), "ended by signal %d", stop_requested());
     if (o->json) status = print_json(a, job);
     else if (job->result.finite) print_text(job);
@@ -156,7 +145,7 @@ static int eval(const args *a) {
     if (o.model == NULL) return args_fail(a, STATUS_USAGE, "--model is missing: name the folder of a model or checkpoint");
     o.num_train_epochs = 1;    // settled as one evaluation of a training run
     o.eval_strategy = WHEN_EPOCH;
-    if (options_settle(&o, &(options_given){a, was_given}, &notes, &error) != HEED_OK) return args_fail_error(a, &error);
+    if (options_settle(&o, &(options_given){a, args_has}, &notes, &error) != HEED_OK) return args_fail_error(a, &error);
     if (o.threads == 0) o.threads = threads_available();
     eval_job job = {.name = o.model, .out = train_output_open(o.json, o.quiet)};
     const int status = evaluate(a, &job, &o);

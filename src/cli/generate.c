@@ -104,19 +104,6 @@ static bool samples(const args *a) {
     return args_given(a, "--temperature") || args_given(a, "--top_k") || args_given(a, "--top_p") || args_given(a, "--min_p");
 }
 
-static bool is_builtin(const char *name) {
-    for (const char *const *size = model_sizes(); *size != NULL; size++)
-        if (strcmp(*size, name) == 0) return true;
-    return false;
-}
-
-static bool was_given(const void *context, const char *name) {
-    const args *a = context;
-    for (int i = 0; i < a->verb->n_options; i++)
-        if (strcmp(a->verb->options[i].name, name) == 0) return a->given[i];
-    return false;    // an option of train that generate does not have
-}
-
 static int check(const args *a, generate_options *o) {
     static const char greedy[] = "the likeliest token is taken; --temperature, --top_k, --top_p or --min_p begin to sample";
     heed_error error;
@@ -130,23 +117,19 @@ static int check(const args *a, generate_options *o) {
                          "--temperature, --top_k, --top_p and --min_p)", o->temperature);
     if (o->temperature < 1e-6 || o->temperature > 1e6)
         return args_fail(a, STATUS_USAGE, "--temperature is %g; it must be from 1e-06 to 1e+06", o->temperature);
-    if (!samples(a) && !is_builtin(o->from.model) && args_without_effect(a, "--seed", greedy)) return STATUS_USAGE;
+    if (!samples(a) && !model_is_size(o->from.model) && args_without_effect(a, "--seed", greedy)) return STATUS_USAGE;
     if (!samples(a) && args_without_effect(a, "--num_return_sequences", greedy)) return STATUS_USAGE;
     if (o->prompt != NULL && o->num_return_sequences == 1 && args_without_effect(a, "--batch_size", "there is one sequence"))
         return STATUS_USAGE;
     o->from.num_train_epochs = 1;    // settled as one evaluation of a training run
     o->from.eval_strategy = WHEN_EPOCH;
     o->from.eval_max_batches = -1;
-    if (options_settle(&o->from, &(options_given){a, was_given}, &notes, &error) != HEED_OK) return args_fail_error(a, &error);
+    if (options_settle(&o->from, &(options_given){a, args_has}, &notes, &error) != HEED_OK) return args_fail_error(a, &error);
     if (o->from.threads == 0) o->from.threads = threads_available();
     return STATUS_DONE;
 }
 
 // ---- The job ------------------------------------------------------------------------------------------------------------
-
-static int fail(const args *a, heed_status status, int otherwise, const heed_error *error) {
-    return args_fail(a, status == HEED_REFUSED ? STATUS_REFUSED : otherwise, "%s", error->text);
-}
 
 static int open_job(const args *a, generate_job *job) {
     const generate_options *o = job->o;
@@ -155,7 +138,7 @@ static int open_job(const args *a, generate_job *job) {
                                      .fallback_refuse = o->from.attn_fallback == FALLBACK_REFUSE};
     heed_error error;
     heed_status status = attention_choice_check(&choice, false, &error);
-    if (status != HEED_OK) return fail(a, status, STATUS_USAGE, &error);
+    if (status != HEED_OK) return args_fail_here(a, status, STATUS_USAGE, &error);
     job->texts.stops[0] = o->stop;
     job->texts.live = !o->from.json;
     if (o->prompt != NULL) status = sequences_from_text(&job->texts, o->prompt, o->num_return_sequences, &error);
@@ -165,12 +148,12 @@ static int open_job(const args *a, generate_job *job) {
     if (status == HEED_OK) status = model_set_threads(job->from.model, (int)o->from.threads, &error);
     if (status == HEED_OK) status = model_set_attention(job->from.model, &choice, false, &error);
     if (status == HEED_OK && o->from.bf16) status = model_set_precision(job->from.model, HEED_BF16, &error);
-    if (status != HEED_OK) return fail(a, status, STATUS_SYSTEM, &error);
+    if (status != HEED_OK) return args_fail_here(a, status, STATUS_SYSTEM, &error);
     const int32_t eos = model_config_of(job->from.model)->eos;
     job->texts.words = job->from.words;
     job->texts.eos = eos >= 0 ? eos : tokenizer_eos(job->from.words);
     status = sequences_encode(&job->texts, &error);
-    return status == HEED_OK ? STATUS_DONE : fail(a, status, STATUS_SYSTEM, &error);
+    return status == HEED_OK ? STATUS_DONE : args_fail_here(a, status, STATUS_SYSTEM, &error);
 }
 
 // How many new tokens a prompt gets; what was asked for must fit, the default gives way.
@@ -214,7 +197,7 @@ static int run_job(const args *a, generate_job *job) {
     heed_status done = HEED_OK;
     if (status == STATUS_DONE) done = generate(job->from.model, &g, prompts, texts->count, &job->result, &error);
     free(prompts);
-    return done == HEED_OK ? status : fail(a, done, STATUS_SYSTEM, &error);
+    return done == HEED_OK ? status : args_fail_here(a, done, STATUS_SYSTEM, &error);
 }
 
 // ---- The end ------------------------------------------------------------------------------------------------------------
@@ -225,7 +208,7 @@ static void print_summary(const generate_job *job) {
     const generation_result *r = &job->result;
     print_attention(stderr, "attention  ", job->from.model, job->o->from.quiet);
     if (job->o->from.quiet) return;
-    if (is_builtin(job->o->from.model))
+    if (model_is_size(job->o->from.model))
         fprintf(stderr, "note       %s is a built-in size: its weights are random, and so is the text\n", job->o->from.model);
     fprintf(stderr, "prefill    %lld tokens in %.2f s, %.1f tokens/s\n", (long long)r->prefill_tokens, r->prefill_seconds,
             rate(r->prefill_tokens, r->prefill_seconds));
@@ -240,7 +223,7 @@ static int print_json(const args *a, const generate_job *job) {
     json_t *list = json_array(), *object = json_object();
     for (int64_t i = 0; i < count; i++) json_array_append_new(list, attention_record_json(&records[i]));
     json_object_set_new(object, "model", json_text(job->o->from.model));
-    json_object_set_new(object, "random_weights", json_boolean(is_builtin(job->o->from.model)));
+    json_object_set_new(object, "random_weights", json_boolean(model_is_size(job->o->from.model)));
     json_object_set_new(object, "sampling", json_boolean(job->sampling));
     if (job->sampling) json_object_set_new(object, "seed", json_integer(job->o->from.seed));
     json_object_set_new(object, "precision", json_string(job->o->from.bf16 ? "bf16" : "f32"));

@@ -238,8 +238,6 @@ static json_t *given_json(const args *a, const train_options *values) {
 
 // ---- the verb ----
 
-static bool was_given(const void *context, const char *name) { return args_given(context, name); }
-
 static int status_of(run_fault fault) {
     switch (fault) {
     case FAULT_NONE: return STATUS_DONE;
@@ -257,7 +255,7 @@ static int train(const args *a) {
     option_notes notes;
     heed_error error;
     json_t *given = given_json(a, &request.options);
-    heed_status settled = options_settle(&request.options, &(options_given){a, was_given}, &notes, &error);
+    heed_status settled = options_settle(&request.options, &(options_given){a, args_has}, &notes, &error);
     if (settled != HEED_OK) {
         json_decref(given);
         return args_fail_error(a, &error);

@@ -19,6 +19,12 @@ static const char *const size_names[] = {"gpt2-nano", "gpt2-124m", NULL};
 
 const char *const *model_sizes(void) { return size_names; }
 
+bool model_is_size(const char *name) {
+    for (const char *const *size = size_names; *size != NULL; size++)
+        if (strcmp(*size, name) == 0) return true;
+    return false;
+}
+
 // ---- Layout ---------------------------------------------------------------------------------------------------------
 
 static void add_parameter(model *m, const char *name, int64_t rows, int64_t columns, bool decay) {

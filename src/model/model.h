@@ -26,6 +26,7 @@ typedef struct {
 heed_status model_create(model **, const char *builtin_size, int64_t vocabulary, uint64_t seed, heed_error *);
 // The names model_create takes, ended by NULL.
 const char *const *model_sizes(void);
+bool model_is_size(const char *name);
 
 // From a folder in Hugging Face layout: config.json and model.safetensors. A missing, misshapen or unknown tensor, and a
 // config field whose arithmetic heed does not have, are errors that name it.

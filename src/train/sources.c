@@ -9,12 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_builtin(const char *name) {
-    for (const char *const *size = model_sizes(); *size != NULL; size++)
-        if (strcmp(*size, name) == 0) return true;
-    return false;
-}
-
 // The last part of a path, or the name itself.
 static void name_shorten(char *name, size_t bytes, const char *path) {
     size_t n = strlen(path);
@@ -81,7 +75,7 @@ heed_status sources_open_model(sources *s, const train_options *o, const char *r
     if (resume != NULL) {
         s->folder = strdup(resume);
         if (s->folder == NULL) status = error_set(error, HEED_NO_MEMORY, "no memory for a path");
-    } else if (!is_builtin(o->model)) {
+    } else if (!model_is_size(o->model)) {
         status = find_model(&s->folder, o->model, error);
     }
     if (status == HEED_OK && resume != NULL) status = tokenizer_load(&s->words, resume, error);
