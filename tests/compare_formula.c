@@ -84,7 +84,9 @@ static void one(const char *text) {
         memcpy(out, r.out, (size_t)p->value_channels * sizeof *out);
         *lse = r.lse;
     }
-    if (p->pass == HEED_BACKWARD) CHECK(formula_gradients(&f, &mine, &error) == HEED_OK, "%s: %s", text, error.text);
+    const threads team = {.workers = 2};
+    if (p->pass == HEED_BACKWARD)
+        CHECK(formula_gradients(&f, NULL, &mine, NULL, GRADIENTS_EXACT, &team, &error) == HEED_OK, "%s: %s", text, error.text);
     if (p->empty_row != HEED_EMPTY_NAN) compare(text, p, &mine, &right);
     memory_free(memory);
     memory_free(scratch);

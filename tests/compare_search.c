@@ -100,7 +100,7 @@ static void plant_one(const char *text, const hypothesis *h, int way) {
         const variant claim = variant_of(&c);
         findings f;
         if (plant(&c, &v, EXACT, &r) && plant(&c, &claim, EXACT, &right) && !same(&c, &r, &right) && plant(&c, &v, way, &r)) {
-            const heed_status status = search_formulas(&f, &c, &(observed){r.out, r.lse}, true, 2, &error);
+            const heed_status status = search_formulas(&f, &c, &(observed){.out = r.out, .lse = r.lse}, true, 2, &error);
             CHECK(status == HEED_OK, "%s: %s", text, error.text);
             // A precision that stays inside of the floor is rounding, and rightly called so.
             const bool rounding = strncmp(h->id, "precision.", 10) == 0 && f.inside && f.n_explained == 0;
@@ -136,7 +136,8 @@ static void clean_one(const char *text, const char *implementation) {
             r.lse[i] = (double)k.data.args.lse[i];
         }
         findings f;
-        CHECK(search_formulas(&f, &c, &(observed){r.out, r.lse}, true, 2, &error) == HEED_OK, "%s: %s", text, error.text);
+        const observed seen = {.out = r.out, .lse = r.lse};
+        CHECK(search_formulas(&f, &c, &seen, true, 2, &error) == HEED_OK, "%s: %s", text, error.text);
         const bool right = f.inside && f.n_explained == 0;
         clean_ok += right;
         CHECK(right, "%s: %s is right, but the search says otherwise", text, implementation);

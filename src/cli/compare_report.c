@@ -33,9 +33,9 @@ static json_t *explanation_json(const explanation *e) {
         json_array_append_new(parameters, e->parameter[i] != 0 ? json_real(e->parameter[i]) : json_null());
         json_array_append_new(says, json_string(e->of[i]->sentence));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "ids", ids_of(e), "aliases", aliases, "parameters", parameters, "says",
-                     says, "residual", output_real(e->residual), "floor", output_real(e->floor), "fraction_fixed",
-                     output_real(e->fraction_fixed));
+    json_t *left = output_real(e->residual), *floor = output_real(e->floor), *fixed = output_real(e->fraction_fixed);
+    return json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "ids", ids_of(e), "aliases", aliases, "parameters", parameters,
+                     "says", says, "backward_only", e->backward_only, "residual", left, "floor", floor, "fraction_fixed", fixed);
 }
 
 static json_t *nan_json(const verdict *v) {
@@ -58,6 +58,17 @@ static json_t *error_json(const error_size *e) {
     return json_pack("{s:o, s:o, s:o, s:f, s:I, s:o, s:I, s:o}", "max", output_real(e->max), "mean", output_real(e->mean), "rms",
                      output_real(e->rms), "mismatched", e->mismatched, "first_bad_index", (json_int_t)e->first_bad_index, "cosine",
                      output_real(e->cosine), "not_finite", (json_int_t)e->not_finite, "ulps", ulps);
+}
+
+// How far each observed gradient lies from the claim's, as residual and floor do for out; null for a forward call.
+static json_t *gradients_json(const findings *f) {
+    json_t *list = json_object();
+    for (int i = 0; i < GRADIENTS; i++)
+        if (f->claim.grad[i].rows > 0) {
+            json_t *left = output_real(f->claim.grad[i].rms), *floor = output_real(f->correct.grad[i].rms);
+            json_object_set_new(list, gradient_names[i], json_pack("{s:o, s:o}", "residual", left, "floor", floor));
+        }
+    return list;
 }
 
 static json_t *integers(const int64_t *x, int n) {
@@ -92,12 +103,12 @@ json_t *compare_report_json(const compare_report *r) {
     json_t *pattern = w->pattern[0] != 0 ? json_string(w->pattern) : json_null();
     json_t *at = json_pack("{s:o, s:o, s:o, s:o}", "heads", integers(w->head, w->n_heads), "rows", integers(w->row, w->n_rows),
                            "keys", integers(w->key, w->n_keys), "pattern", pattern);
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "problem", r->problem, "a",
-                     r->a,
-                     "b", r->b, "verdict", verdict_names[v->kind], "unexplained", v->unexplained, "departs",
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "problem",
+                     r->problem, "a", r->a, "b", r->b, "verdict", verdict_names[v->kind], "unexplained", v->unexplained, "departs",
                      v->side < 0 ? NULL : v->side == 0 ? "a" : "b", "explanations", explanations_json(v), "nearest", nearest,
                      "undecidable", ids_json(f->undecidable, f->n_undecidable), "notes", ids_json(f->note, f->n_notes), "errors",
-                     errors, "residual", output_real(f->claim.rms), "floor", output_real(f->correct.rms), "where", at, "remarks",
+                     errors, "residual", output_real(f->claim.rms), "floor", output_real(f->correct.rms), "gradients",
+                     gradients_json(f), "where", at, "remarks",
                      lines_json(r->remarks));
 }
 
@@ -117,12 +128,21 @@ static void print_explanation(const char *label, const explanation *e) {
         snprintf(ids + n, sizeof ids - n, "%s%s", i > 0 ? " and " : "", e->of[i]->id);
         if (e->parameter[i] != 0) snprintf(ids + strlen(ids), sizeof ids - strlen(ids), " (%g)", e->parameter[i]);
     }
-    printf("%-12s %s%s%s: residual %.3g, floor %.3g, explains %.3g %%\n", label, output_colour(COLOUR_STRONG), ids,
-           output_colour(COLOUR_NONE), e->residual, e->floor, 100 * e->fraction_fixed);
+    printf("%-12s %s%s%s%s: residual %.3g, floor %.3g, explains %.3g %%\n", label, output_colour(COLOUR_STRONG), ids,
+           output_colour(COLOUR_NONE), e->backward_only ? ", in the backward pass only" : "", e->residual, e->floor,
+           100 * e->fraction_fixed);
     for (int i = 0; i < EXPLANATION_IDS && e->of[i] != NULL; i++) {
         printf("%*s", 13, "");
         output_wrap(e->of[i]->sentence, 13, 13);
     }
+}
+
+static void print_gradients(const findings *f) {
+    for (int i = 0; i < GRADIENTS; i++)
+        if (f->claim.grad[i].rows > 0)
+            printf("%-12s rms error %.3g of the size that rounding is expected to have, peak %.3g; correct code reaches %.3g, peak "
+                   "%.3g\n", gradient_names[i], f->claim.grad[i].rms, f->claim.grad[i].peak, f->correct.grad[i].rms,
+                   f->correct.grad[i].peak);
 }
 
 static void print_list(const char *label, const int64_t *x, int n) {
@@ -180,6 +200,7 @@ void compare_report_print(const compare_report *r) {
            meaning(v));
     printf("floor        rms error %.3g of the size that rounding is expected to have; correct code reaches %.3g, peak %.3g\n",
            f->claim.rms, f->correct.rms, f->correct.peak);
+    print_gradients(f);
     print_error("a to ref", &v->a_ref);
     print_error("b to ref", &v->b_ref);
     print_error("a to b", &v->a_b);

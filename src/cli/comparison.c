@@ -48,8 +48,6 @@ static heed_status read_claim(comparison *k, const comparison_wish *w, heed_erro
         status = problem_claim_parse(&k->line, w->problem, error);
     }
     if (status == HEED_OK) status = size_allow_reference(&k->line.problem, error);
-    if (status == HEED_OK && k->line.problem.pass == HEED_BACKWARD)
-        status = error_set(error, HEED_REFUSED, "comparing gradients is not built yet; `heed check` holds them against ref");
     if (w->seed_given && files) return error_set(error, HEED_INVALID, "--seed has no effect here: the data is the file's");
     if (w->seed_given) k->line.seed = (uint64_t)w->seed;
     return status;
@@ -107,7 +105,7 @@ heed_status comparison_judge(comparison *k, const comparison_wish *w, heed_error
     k->of_file = w->capture != NULL;
     if (w->capture != NULL) status = capture_file_write(w->capture, &k->c, &k->results[1], error);
     if (status != HEED_OK) return status;
-    const observed a = {k->results[0].of.out, k->results[0].of.lse}, b = {k->results[1].of.out, k->results[1].of.lse};
+    const observed a = call_results_observed(&k->results[0]), b = call_results_observed(&k->results[1]);
     return verdict_reach(&k->v, &k->c, &a, &b, w->ask, w->n_threads, error);
 }
 

@@ -180,7 +180,7 @@ static void fill(drawn *d, unsigned how) {
 
 // The quick look passes or not; only what does not pass is worth a verdict.
 static heed_status judge(phase_result *r, const call *c, const call_results *seen, const phase_subject *s, heed_error *error) {
-    const observed b = {seen->of.out, seen->of.lse};
+    const observed b = {.out = seen->of.out, .lse = seen->of.lse};
     findings *f = calloc(1, sizeof *f);
     if (f == NULL) return error_set(error, HEED_NO_MEMORY, "out of memory");
     heed_status status = search_formulas(f, c, &b, false, s->threads, error);
@@ -191,7 +191,7 @@ static heed_status judge(phase_result *r, const call *c, const call_results *see
     const heed_choice choice = {.implementation = "ref", .threads = s->threads};
     status = call_run(&right, c, &choice, NULL, error);
     if (status != HEED_OK) return status;
-    const observed a = {right.of.out, right.of.lse};
+    const observed a = {.out = right.of.out, .lse = right.of.lse};
     status = verdict_reach(&r->v, c, &a, &b, NULL, s->threads, error);
     call_results_free(&right);
     r->judged = true;

@@ -137,6 +137,21 @@ static heed_status take_results(call_results *r, const stored_call *s, const cal
     return HEED_OK;
 }
 
+// Gradients by q and k as they were given: turned back, and rounded once more, as a model's own backward pass does.
+static heed_status turn_results_back(call_results *r, const call *c, heed_error *error) {
+    const heed_problem *p = &c->problem;
+    const variant v = variant_of(c);
+    formula f = {.memory = NULL};
+    if (v.rope.layout == ROPE_NONE || r->of.dq == NULL) return HEED_OK;
+    heed_status status = formula_begin(&f, c, &v, NULL, error);
+    if (status == HEED_OK) status = formula_inputs_back(&f, &r->of, NULL, error);
+    formula_end(&f);
+    const int64_t rows = c->batch * c->heads * c->queries * c->channels, keys = c->batch * c->kv_heads * c->keys * c->channels;
+    for (int64_t i = 0; i < rows; i++) r->of.dq[i] = formula_round(p->dtype, r->of.dq[i]);
+    for (int64_t i = 0; i < keys; i++) r->of.dk[i] = formula_round(p->kv_dtype, r->of.dk[i]);
+    return status;
+}
+
 heed_status call_run(call_results *r, const call *c, const heed_choice *choice, const char *preset, heed_error *error) {
     *r = (call_results){.memory = NULL};
     stored_call s = {.problem = c->problem};
@@ -152,6 +167,7 @@ heed_status call_run(call_results *r, const call *c, const heed_choice *choice, 
     if (status == HEED_OK) status = run_plan(&s, choice, r->implementation, error);
     if (status == HEED_OK && backward) status = run_backward(&s, c, choice, r->implementation, error);
     if (status == HEED_OK) status = take_results(r, &s, c, error);
+    if (status == HEED_OK) status = turn_results_back(r, c, error);
     stored_free(&s);
     if (status != HEED_OK) call_results_free(r);
     return status;
@@ -160,4 +176,10 @@ heed_status call_run(call_results *r, const call *c, const heed_choice *choice, 
 void call_results_free(call_results *r) {
     memory_free(r->memory);
     r->memory = NULL;
+}
+
+observed call_results_observed(const call_results *r) {
+    const ref_results *of = &r->of;
+    return (observed){.out = of->out, .lse = of->lse, .dq = of->dq, .dk = of->dk, .dv = of->dv, .dsinks = of->dsinks,
+                      .dslopes = of->dslopes, .dbias = of->dbias};
 }

@@ -52,7 +52,7 @@ static double angle_spread(const formula *f, const formula_row *r) {
 }
 
 // 1 + X^2 + E[x^2]: what the error of a score is in proportion to.
-static double score_spread(const formula *f, const formula_row *r) {
+double floor_row_spread(const formula *f, const formula_row *r) {
     const call *c = f->c;
     double longest = 0, mean = 0, whole = 0;
     for (int64_t j = r->first; j < r->end; j++) {
@@ -83,7 +83,7 @@ void floor_row(const formula *f, const formula_row *r, const floor_factors *by, 
         return;
     }
     const double *value = f->value + (r->batch * c->kv_heads + r->kv_head) * c->keys * Dv;
-    const double spread = score_spread(f, r), u2 = f32_unit * f32_unit, sums = 1 + (double)c->keys / 100;
+    const double spread = floor_row_spread(f, r), u2 = f32_unit * f32_unit, sums = 1 + (double)c->keys / 100;
     const double of_p = by->c * by->c + u2 * by->k * by->k * spread;
     double squares = 0;
     double *absolute = r->spare;

@@ -17,6 +17,8 @@ floor_factors floor_factors_of(const call *);
 // After formula_row_compute. var: value_channels.
 void floor_row(const formula *, const formula_row *, const floor_factors *, double *var, double *var_lse);
 
+double floor_row_spread(const formula *, const formula_row *);    // 1 + X^2 + E[x^2] of the row
+
 // The row once more in f32, as correct code might compute it: way 0 in one piece, 1 in tiles of 64 keys from the last to the
 // first with p rounded to storage before the products, 2 the weights normalised, then rounded. FLOOR_WAYS in all.
 enum { FLOOR_WAYS = 3 };

@@ -68,13 +68,19 @@ static void turn_row(const turner *t, int64_t position, double *row) {
     }
 }
 
+static turner turner_of(const formula *f) {
+    const call *c = f->c;
+    const variant_rope *rope = &f->v.rope;
+    const bool table = c->cos != NULL && rope->theta == c->line.rope.theta && rope->yarn == c->line.rope.yarn &&
+                       rope->concentration == 1 && !rope->partial;
+    return (turner){f, rope, concentration(rope), rope->partial ? c->channels / 4 * 2 : c->channels, table};
+}
+
 static void turn(const formula *f, double *query, double *key) {
     const call *c = f->c;
     const variant_rope *rope = &f->v.rope;
     if (rope->layout == ROPE_NONE) return;
-    const bool table = c->cos != NULL && rope->theta == c->line.rope.theta && rope->yarn == c->line.rope.yarn &&
-                       rope->concentration == 1 && !rope->partial;
-    const turner t = {f, rope, concentration(rope), rope->partial ? c->channels / 4 * 2 : c->channels, table};
+    const turner t = turner_of(f);
     for (int64_t b = 0; b < c->batch; b++) {
         const int64_t offset = (rope->no_offset ? 0 : call_sequence_of(c, b).offset) + rope->q_shift;
         for (int64_t row = 0; row < c->heads * c->queries; row++)
@@ -119,6 +125,86 @@ static void spoil_cache(const formula *f, double *rows, int64_t channels) {
         }
     }
 }
+
+// ---- Back: gradients by what was read to gradients by what was given ----------------------------------------------
+
+// The transpose of turn_row; of variances with the squares of its coefficients.
+static void turn_row_back(const turner *t, int64_t position, double *row, bool squares) {
+    const int64_t half = t->turned / 2;
+    for (int64_t i = 0; i < half; i++) {
+        double *a = t->rope->layout == ROPE_PAIRS ? row + 2 * i : row + i, *b = t->rope->layout == ROPE_PAIRS ? a + 1 : a + half;
+        double cosine, sine;
+        cos_sin(t, position, i, &cosine, &sine);
+        const double x = *a, y = *b;
+        *a = squares ? x * cosine * cosine + y * sine * sine : x * cosine + y * sine;
+        *b = squares ? y * cosine * cosine + x * sine * sine : y * cosine - x * sine;
+    }
+}
+
+static void turn_back(const formula *f, const ref_results *to, bool squares) {
+    const call *c = f->c;
+    const variant_rope *rope = &f->v.rope;
+    if (rope->layout == ROPE_NONE) return;
+    const turner t = turner_of(f);
+    for (int64_t b = 0; b < c->batch; b++) {
+        const int64_t offset = (rope->no_offset ? 0 : call_sequence_of(c, b).offset) + rope->q_shift, D = c->channels;
+        for (int64_t row = 0; to->dq != NULL && row < c->heads * c->queries; row++)
+            turn_row_back(&t, row % c->queries + offset, to->dq + (b * c->heads * c->queries + row) * D, squares);
+        for (int64_t row = 0; to->dk != NULL && row < c->kv_heads * c->keys && !rope->q_only; row++)
+            turn_row_back(&t, row % c->keys, to->dk + (b * c->kv_heads * c->keys + row) * D, squares);
+    }
+}
+
+// One array's way back through a misread layout: place by place, where it was read from. false: no memory.
+static bool reread(double *x, int64_t batch, int64_t heads, int64_t tokens, int64_t channels, bool transposed) {
+    const size_t bytes = size_mul((size_t)int64_max(1, batch * heads * tokens * channels), sizeof *x);
+    double *copy = x == NULL ? NULL : memory_take(bytes);
+    if (copy == NULL) return x == NULL;
+    memcpy(copy, x, bytes);
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t place = 0; place < heads * tokens; place++)
+            for (int64_t t = 0; t < channels; t++) {
+                const int64_t h = place / tokens, at = place % tokens * channels + t;
+                const int64_t to = transposed ? (h * tokens + at % tokens) * channels + at / tokens
+                                              : (place % heads * tokens + place / heads) * channels + t;
+                x[b * heads * tokens * channels + to] = copy[(b * heads * tokens + place) * channels + t];
+            }
+    memory_free(copy);
+    return true;
+}
+
+static bool back(const formula *f, const ref_results *to, bool squares) {
+    const call *c = f->c;
+    if (f->v.cache == CACHE_STALE_LAST || f->v.cache == CACHE_PAGE_ORDER) {    // exchanges undo themselves; zeros pass nothing on
+        if (to->dk != NULL) spoil_cache(f, to->dk, c->channels);
+        if (to->dv != NULL) spoil_cache(f, to->dv, c->value_channels);
+    }
+    turn_back(f, to, squares);
+    if (f->v.layout == LAYOUT_V_TRANSPOSED) return reread(to->dv, c->batch, c->kv_heads, c->keys, c->value_channels, true);
+    if (f->v.layout != LAYOUT_STRIDES_IGNORED) return true;
+    return reread(to->dq, c->batch, c->heads, c->queries, c->channels, false) &&
+           reread(to->dk, c->batch, c->kv_heads, c->keys, c->channels, false) &&
+           reread(to->dv, c->batch, c->kv_heads, c->keys, c->value_channels, false);
+}
+
+// Keys and values that changed roles hand their gradients to each other.
+static void exchange(double *a, double *b, int64_t n) {
+    for (int64_t i = 0; a != NULL && b != NULL && i < n; i++) {
+        const double held = a[i];
+        a[i] = b[i], b[i] = held;
+    }
+}
+
+heed_status formula_inputs_back(const formula *f, const ref_results *to, const ref_results *var, heed_error *error) {
+    const int64_t n = f->c->batch * f->c->kv_heads * f->c->keys * f->c->channels;
+    if (!back(f, to, false) || (var != NULL && !back(f, var, true)))
+        return error_set(error, HEED_NO_MEMORY, "no memory for the gradients of a layout");
+    if (f->v.roles == ROLES_KV_SWAPPED) exchange(to->dk, to->dv, n);
+    if (f->v.roles == ROLES_KV_SWAPPED && var != NULL) exchange(var->dk, var->dv, n);
+    return HEED_OK;
+}
+
+// ---- Ready to be read ---------------------------------------------------------------------------------------------
 
 static void transpose_keys(const formula *f, const double *rows, int64_t tokens) {
     const call *c = f->c;

@@ -31,7 +31,7 @@ double formula_sink(const formula *f, int64_t head) {
 }
 
 // The sink as this row's softmax takes it.
-static double row_sink(const formula *f, const formula_row *r) {
+double formula_row_sink(const formula *f, const formula_row *r) {
     if (f->v.sink == SINK_AFTER_SOFTMAX) return -INFINITY;
     if (f->v.sink == SINK_FULL_ROWS) {
         int64_t shown = 0;
@@ -95,7 +95,7 @@ static double tail_of_zeros(const formula *f, const formula_row *r, double m) {
 static void softmax(const formula *f, formula_row *r) {
     const bool rounds = f->v.rounding == ROUND_SOFTMAX || f->v.rounding == ROUND_ACCUMULATE;
     const heed_dtype type = f->c->problem.dtype;
-    const double sink = row_sink(f, r);
+    const double sink = formula_row_sink(f, r);
     double m = largest(r, r->first, r->end, sink), z;
     if (m == -INFINITY) m = 0;
     z = sink == -INFINITY ? 0 : exp(rounds ? formula_round(type, sink - m) : sink - m);
@@ -133,7 +133,7 @@ static void softmax_without_rescale(const formula *f, formula_row *r) {
         m = largest(r, from, to, m);
         for (int64_t j = from; j < to; j++) z += r->w[j] = r->shown[j] ? exp(r->x[j] - m) : 0;
     }
-    const double sink = row_sink(f, r);
+    const double sink = formula_row_sink(f, r);
     if (sink != -INFINITY) z += exp(sink - m);
     for (int64_t j = r->first; j < r->end; j++) r->w[j] /= z;
     r->lse = m + log(z);
@@ -200,7 +200,7 @@ static double log_without_sink(const formula_row *r) {
     return m == -INFINITY ? m : m + log(z);
 }
 
-static void stand_at(const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *r) {
+void formula_row_place(const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *r) {
     r->batch = batch, r->head = head, r->row = row;
     r->at = call_sequence_of(f->c, batch);
     if (f->v.cache == CACHE_ONE_MORE) r->at.n_key++, r->at.end_valid += r->at.end_valid == r->at.n_key - 1;
@@ -224,8 +224,8 @@ static bool only_shown_differs(const variant *a, const variant *b) {
 bool formula_row_differs(const formula *claim, const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *a,
                          formula_row *b) {
     if (!only_shown_differs(&claim->v, &f->v)) return true;
-    stand_at(claim, batch, head, row, a);
-    stand_at(f, batch, head, row, b);
+    formula_row_place(claim, batch, head, row, a);
+    formula_row_place(f, batch, head, row, b);
     formula_row_shown(claim, a);
     formula_row_shown(f, b);
     if (a->at.n_key != b->at.n_key || memcmp(a->shown, b->shown, (size_t)f->c->keys) != 0) return true;
@@ -235,7 +235,7 @@ bool formula_row_differs(const formula *claim, const formula *f, int64_t batch, 
 }
 
 void formula_row_compute(const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *r) {
-    stand_at(f, batch, head, row, r);
+    formula_row_place(f, batch, head, row, r);
     formula_row_scores(f, r);
     const bool sinks = formula_sink(f, head) != -INFINITY || (f->c->sinks != NULL && f->v.sink != SINK_NONE);
     if (r->empty && !sinks) {

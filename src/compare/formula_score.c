@@ -123,21 +123,25 @@ static void dot_products(const formula *f, formula_row *r, int64_t first, int64_
 }
 
 // The caps of the claim, all of them softcaps, in order.
-static double capped(const formula *f, double x) {
+double formula_capped(const formula *f, double x) {
     const heed_problem *p = &f->c->problem;
     for (int i = 0; i < HEED_EDITS && p->score[i].kind != NULL; i++) x = p->score[i].f[0] * tanh(x / p->score[i].f[0]);
     return x;
 }
 
-static double slope_term(const formula *f, const formula_row *r, int64_t j) {
-    if (f->c->slopes == NULL || f->v.alibi == ALIBI_NONE) return 0;
-    const double slope = f->c->slopes[r->head], distance = (double)(j - (r->row + r->at.offset));
+double formula_distance(const formula *f, const formula_row *r, int64_t j) {
+    const double distance = (double)(j - (r->row + r->at.offset));
     switch (f->v.alibi) {
-    case ALIBI_SIGN: return -slope * distance;
-    case ALIBI_UNSHIFTED: return slope * (double)j;
-    case ALIBI_ABSOLUTE: return -slope * fabs(distance);
-    default: return slope * distance;
+    case ALIBI_NONE: return 0;
+    case ALIBI_SIGN: return -distance;
+    case ALIBI_UNSHIFTED: return (double)j;
+    case ALIBI_ABSOLUTE: return -fabs(distance);
+    default: return distance;
     }
+}
+
+static double slope_term(const formula *f, const formula_row *r, int64_t j) {
+    return f->c->slopes == NULL || f->v.alibi == ALIBI_NONE ? 0 : f->c->slopes[r->head] * formula_distance(f, r, j);
 }
 
 static double bias_at(const formula *f, const formula_row *r, int64_t j) {
@@ -158,6 +162,8 @@ static double added_terms(const formula *f, const formula_row *r, int64_t j, dou
     return term;
 }
 
+double formula_terms(const formula *f, const formula_row *r, int64_t j) { return added_terms(f, r, j, bias_at(f, r, j)); }
+
 // A score after its edits. hidden: a cap that comes after the masks makes -cap of it.
 static double edited(const formula *f, const formula_row *r, int64_t j, bool hidden) {
     const heed_problem *p = &f->c->problem;
@@ -165,11 +171,11 @@ static double edited(const formula *f, const formula_row *r, int64_t j, bool hid
     const double bias = bias_at(f, r, j);
     if (bias == -INFINITY && f->v.bias_factor != 0) return -INFINITY;
     const double dot = f->v.rounding == ROUND_OVERFLOW ? formula_round(HEED_F16, r->raw[j]) : r->raw[j];
-    double x = cap_first ? capped(f, dot) * f->v.scale : dot * f->v.scale;
+    double x = cap_first ? formula_capped(f, dot) * f->v.scale : dot * f->v.scale;
     const double term = added_terms(f, r, j, bias);
     if (bias_first) x += term;
     if (hidden) x = -INFINITY;
-    if (f->v.cap != CAP_NONE && !cap_first) x = capped(f, x);
+    if (f->v.cap != CAP_NONE && !cap_first) x = formula_capped(f, x);
     if (!bias_first) x += term;
     const bool rounds = f->v.rounding == ROUND_SCORES || f->v.rounding == ROUND_ACCUMULATE || f->v.rounding == ROUND_STAGES;
     return rounds ? formula_round(p->dtype, x) : x;

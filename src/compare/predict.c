@@ -234,7 +234,7 @@ heed_status residual_of_correct(residual *most, const predictor *by, const varia
     for (int way = 0; status == HEED_OK && way < FLOOR_WAYS; way++) {
         status = predict(&run, by, v, rows, way, error);
         if (status != HEED_OK) break;
-        const residual r = residual_of(&flat, &right, &(observed){run.out, run.lse}, &dense);
+        const residual r = residual_of(&flat, &right, &(observed){.out = run.out, .lse = run.lse}, &dense);
         most->rms = fmax(most->rms, r.rms);
         most->peak = fmax(most->peak, r.peak);
         most->rms_lse = fmax(most->rms_lse, r.rms_lse);
@@ -246,12 +246,27 @@ heed_status residual_of_correct(residual *most, const predictor *by, const varia
     return status;
 }
 
+// The largest of more rows is larger: as the square root of the logarithm of their number, for normal errors.
+static bool within(double rms, double peak, int64_t rows, double own_rms, double own_peak, int64_t own_rows) {
+    const double slack = 3 / sqrt(2 * (double)int64_max(1, rows));
+    const double longer = sqrt(fmax(1, log(2 + (double)rows) / log(2 + (double)own_rows)));
+    return rms <= 1.2 * own_rms + slack && peak <= (1.5 * own_peak + 1) * longer;
+}
+
 bool residual_inside(const residual *r, const residual *own) {
-    const double slack = 3 / sqrt(2 * (double)int64_max(1, r->rows));
-    // The largest of more rows is larger: as the square root of the logarithm of their number, for normal errors.
-    const double longer = sqrt(fmax(1, log(2 + (double)r->rows) / log(2 + (double)own->rows)));
-    return r->apart == 0 && r->rms <= 1.2 * own->rms + slack && r->peak <= (1.5 * own->peak + 1) * longer &&
-           r->rms_lse <= 1.2 * own->rms_lse + slack && r->peak_lse <= (1.5 * own->peak_lse + 1) * longer;
+    bool inside = r->apart == 0 && within(r->rms, r->peak, r->rows, own->rms, own->peak, own->rows) &&
+                  within(r->rms_lse, r->peak_lse, r->rows, own->rms_lse, own->peak_lse, own->rows);
+    for (int i = 0; i < GRADIENTS; i++)
+        inside &= r->grad[i].rows == 0 || within(r->grad[i].rms, r->grad[i].peak, r->grad[i].rows, own->grad[i].rms,
+                                                 own->grad[i].peak, own->grad[i].rows);
+    return inside;
+}
+
+void residual_worst(const residual *r, const residual *own, double *rms, double *floor) {
+    *rms = r->rms, *floor = own->rms;
+    for (int i = 0; i < GRADIENTS; i++)
+        if (r->grad[i].rows > 0 && (*floor == 0 || r->grad[i].rms * *floor > *rms * own->grad[i].rms))
+            *rms = r->grad[i].rms, *floor = own->grad[i].rms;
 }
 
 // ---- The matched filter -------------------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ heed_status row_list_all(row_list *, const call *, heed_error *);
 heed_status row_list_sample(row_list *, const call *, int64_t most, heed_error *);
 
 // What was observed, dense, as ref_results; NULL: not known.
-typedef struct { const double *out, *lse; } observed;
+typedef struct { const double *out, *lse, *dq, *dk, *dv, *dsinks, *dslopes, *dbias; } observed;
+enum { GRADIENTS = 6 };
+extern const char *const gradient_names[GRADIENTS];    // "dq", ...
+const double *observed_gradient(const observed *, int which);
 
 typedef struct { double *out, *var, *lse, *var_lse; void *memory; } prediction;    // (n, value_channels) twice, (n) twice
 // What predictions of a call have in common: its inputs as the claim reads them, and who computes.
@@ -35,7 +38,8 @@ heed_status prediction_part(prediction *, const call *, const prediction *all, c
 typedef struct {
     double rms, peak;            // over rows of out (a row counts once: its channels share errors)
     double rms_lse, peak_lse;    // 0 without lse
-    double sum;                  // of squares over rows, both: what a better explanation makes smaller
+    struct { double rms, peak; int64_t rows; } grad[GRADIENTS];    // 0 where an array was not observed (gradient.h)
+    double sum;                  // of squares over rows, all arrays: what a better explanation makes smaller
     int64_t rows;                // that were looked at
     int64_t apart;               // of them, those that are finite on one side only: left out of the sums
 } residual;
@@ -43,6 +47,7 @@ residual residual_of(const call *, const prediction *, const observed *, const r
 
 // What correct computations reach on these rows: the largest of the simulated ones (floor_simulate), at least 1.
 heed_status residual_of_correct(residual *, const predictor *, const variant *, const row_list *, heed_error *);
+void residual_worst(const residual *, const residual *of_correct, double *rms, double *floor);    // the array furthest outside
 bool residual_inside(const residual *, const residual *of_correct);
 
 // Is what sets `other` apart from `claim` present in what was observed? coefficient: how much of it, by least squares, 1 when

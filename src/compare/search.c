@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "compare/gradient.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -285,6 +286,8 @@ static heed_status run(search *s) {
         status = search_pairs(s);
         if (f->n_explained == 0 && f->n_nearest == 0) memcpy(f->nearest, nearest, sizeof nearest), f->n_nearest = n;
     }
+    if (status == HEED_OK && s->c->dout != NULL && gradients_observed(s->seen))
+        status = search_gradients(f, &s->by, s->seen, s->thorough, s->error);
     return status;
 }
 

@@ -12,9 +12,10 @@ typedef struct {
     const hypothesis *of[EXPLANATION_IDS];    // NULL past the last
     double parameter[EXPLANATION_IDS];        // 0: it has none
     variant v;                   // what it computes
-    double residual, floor;      // rms z of out under it; what a correct computation of it reaches
+    double residual, floor;      // rms z under it, of the array it fits least; what a correct computation of it reaches
     double fraction_fixed;       // of the sum of z^2 that the claim leaves (1 where rows of NaN are explained)
     bool small;                  // the claim is inside its floor, and yet this is in what was observed
+    bool backward_only;          // the forward pass was the claim's
 } explanation;
 
 // What a single left on the sample of rows: not confirmed, for the record.
@@ -44,6 +45,10 @@ typedef struct {
 
 // What an explanation computes.
 variant explanation_variant(const explanation *, const call *);
+
+// A backward call's gradients, where they were observed: narrows what the rows of out and lse say (found by search_formulas)
+// to what gradients confirm, names what only they show. residual and correct grow by them.
+heed_status search_gradients(findings *, const predictor *, const observed *, bool thorough, heed_error *);
 
 // thorough: what a sample of rows cannot show is looked for in all rows, which is what makes `undecidable` exact.
 heed_status search_formulas(findings *, const call *, const observed *, bool thorough, int n_threads, heed_error *);

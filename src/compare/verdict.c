@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "compare/gradient.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -94,7 +95,9 @@ static bool listed(const findings *f, const hypothesis *h) {
 static void decide(work *w, const observed *a, const observed *b, const hypothesis *const *ask) {
     verdict *v = w->v;
     const int64_t rows = w->all.n;
-    const bool same = equal(a->out, b->out, rows * w->c->value_channels) && equal(a->lse, b->lse, rows);
+    bool same = equal(a->out, b->out, rows * w->c->value_channels) && equal(a->lse, b->lse, rows);
+    for (int i = 0; i < GRADIENTS; i++)
+        same &= equal(observed_gradient(a, i), observed_gradient(b, i), gradient_size(w->c, i));
     v->side = !is_rounding(&v->of[1]) ? 1 : !is_rounding(&v->of[0]) ? 0 : -1;
     const findings *f = v->side < 0 ? NULL : &v->of[v->side];
     v->kind = same ? VERDICT_SAME : f == NULL ? VERDICT_ROUNDING : f->claim.apart > 0 ? VERDICT_NAN : VERDICT_SEMANTIC;
