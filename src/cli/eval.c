@@ -62,7 +62,15 @@ static const option options[] = {
     {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(train_options, json), .group = "", .help = "one JSON object"},
 };
 
-typedef struct { const char *name; run_output out; progress clock; sources from; row_set rows; evaluation result; } eval_job;
+typedef struct {
+    const char *name;
+    bool bf16;
+    run_output out;
+    progress clock;
+    sources from;
+    row_set rows;
+    evaluation result;
+} eval_job;
 
 static void tick(void *context, int64_t done, int64_t of) {
     eval_job *job = context;
@@ -96,6 +104,7 @@ static int print_json(const args *a, const eval_job *job) {
     for (int64_t i = 0; i < count; i++) json_array_append_new(list, attention_record_json(&r[i]));
     json_object_set_new(object, "model", json_text(job->name));
     json_object_set_new(object, "dataset", json_text(job->from.judge.name));
+    json_object_set_new(object, "precision", json_string(job->bf16 ? "bf16" : "f32"));
     if (job->result.finite) evaluation_record(&job->result, object);
     else json_object_set_new(object, "non_finite", nan_origin_json(&job->result.origin));
     json_object_set_new(object, "attention", list);
@@ -107,6 +116,7 @@ static void print_text(const eval_job *job) {
     printf("model          %s\n", job->name);
     printf("data set       %s, %lld rows, %lld scored tokens\n", job->from.judge.name, (long long)job->rows.rows,
            (long long)e->scored);
+    if (job->bf16) printf("precision      bf16\n");
     if (e->truncated) printf("truncated      %lld of %lld batches\n", (long long)e->batches, (long long)e->all_batches);
     printf("loss           %.6f%s\n", evaluation_loss(e), e->truncated ? " (truncated)" : "");
     if (e->floor == e->floor) printf("floor          %.6f: no model can do better\n", e->floor);
@@ -143,11 +153,13 @@ static int eval(const args *a) {
     option_notes notes;
     heed_error error;
     if (o.model == NULL) return args_fail(a, STATUS_USAGE, "--model is missing: name the folder of a model or checkpoint");
+    if (!model_is_size(o.model) && strcmp(o.dataset, "demo") != 0 &&
+        args_without_effect(a, "--seed", "neither the data nor the model's weights are drawn")) return STATUS_USAGE;
     o.num_train_epochs = 1;    // settled as one evaluation of a training run
     o.eval_strategy = WHEN_EPOCH;
     if (options_settle(&o, &(options_given){a, args_has}, &notes, &error) != HEED_OK) return args_fail_error(a, &error);
     if (o.threads == 0) o.threads = threads_available();
-    eval_job job = {.name = o.model, .out = train_output_open(o.json, o.quiet)};
+    eval_job job = {.name = o.model, .bf16 = o.bf16, .out = train_output_open(o.json, o.quiet)};
     const int status = evaluate(a, &job, &o);
     rows_free(&job.rows);
     sources_close(&job.from);

@@ -66,8 +66,8 @@ static int64_t cut(char *list, const char **item) {
 static heed_status take_rates(member_list *m, const char *const *text, int64_t count, heed_error *error) {
     double sum = 0;
     if (count != m->count)
-        return error_set(error, HEED_INVALID, "--mixture_rates has %lld rates, but --datasets %lld data sets; as many are needed",
-                         (long long)count, (long long)m->count);
+        return error_set(error, HEED_INVALID, "--mixture_rates has %lld rate%s, but --datasets %lld data sets; as many are needed",
+                         (long long)count, count == 1 ? "" : "s", (long long)m->count);
     for (int64_t i = 0; i < count; i++) {
         if (!text_to_double(text[i], &m->rate[i]) || !(m->rate[i] > 0))
             return error_set(error, HEED_INVALID, "--mixture_rates: \"%.40s\" is no rate; a number above 0 is needed", text[i]);
@@ -143,6 +143,7 @@ static heed_status settle_rows(train_options *o, const options_given *given, hee
     };
     const heed_status status = refuse_idle(idle, sizeof idle / sizeof *idle, given, error);
     if (status != HEED_OK) return status;
+    o->row_given = row_given;
     if (!row_given) o->packing_max_length = o->max_length;
     else if (!piece_given) o->max_length = o->packing_max_length;
     return HEED_OK;
@@ -249,6 +250,7 @@ static heed_status settle_folder(train_options *o, const options_given *given, h
         {o->save_strategy == WHEN_NO, "--save_total_limit", "only the final checkpoint is written with --save_strategy no"},
         {resumes, "--overwrite", "--resume_from_checkpoint goes on with the run that is there"},
         {o->output_dir == NULL, "--overwrite", "without --output_dir the run gets a new folder"},
+        {o->json, "--quiet", "--json prints objects, and none of the lines that it leaves out"},
     };
     if (resumes && strcmp(o->resume_from_checkpoint, "latest") == 0 && o->output_dir == NULL)
         return error_set(error, HEED_INVALID,

@@ -29,7 +29,7 @@ typedef struct {
     // rows and batches
     int64_t max_length, batch_size, gradient_accumulation_steps, packing_max_length;
     int padding_side;
-    bool use_packing, packing_leak;
+    bool use_packing, packing_leak, row_given;    // row_given: --packing_max_length was
     // where and how attention runs
     const char *device, *attn_implementation, *attn_preset;
     int attn_fallback;

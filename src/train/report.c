@@ -101,12 +101,13 @@ static void say_steps(const train_run *r, run_fault fault) {
     if (taken == 0 && fault == FAULT_NONE)
         output_line(out, LINE_CLOSING, "nothing to do: the run has taken its %lld steps already", (long long)r->at.steps);
     if (r->learned > 0)
-        output_line(out, LINE_CLOSING, "trained      %lld steps in %.1f s, %.0f tokens/s; last loss %.4f", (long long)r->learned,
+        output_line(out, LINE_CLOSING, "trained      %lld step%s in %.1f s, %.0f tokens/s; last loss %.4f", (long long)r->learned,
+                    r->learned == 1 ? "" : "s",
                     clock_seconds() - r->progress.started, r->progress.step_seconds > 0
                     ? (double)r->progress.tokens / r->progress.step_seconds : 0, r->last.loss);
     if (r->at.skipped > 0)
-        output_line(out, LINE_CLOSING, "skipped      %lld steps were not finite; metrics.jsonl names each origin",
-                    (long long)r->at.skipped);
+        output_line(out, LINE_CLOSING, "skipped      %lld step%s not finite; metrics.jsonl names each origin",
+                    (long long)r->at.skipped, r->at.skipped == 1 ? " was" : "s were");
 }
 
 static void say_best(const train_run *r, run_fault fault) {

@@ -18,17 +18,17 @@ static void name_shorten(char *name, size_t bytes, const char *path) {
     snprintf(name, bytes, "%.*s", (int)(n - first), path + first);
 }
 
+static bool has_file(const char *folder, const char *name) {
+    char *path = file_join(folder, name);
+    const bool there = path != NULL && file_exists(path);
+    free(path);
+    return there;
+}
+
 static heed_status words_open(sources *s, const train_options *o, const char *folder, heed_error *error) {
     if (o->tokenizer != NULL) return tokenizer_load(&s->words, o->tokenizer, error);
     if (folder == NULL) return tokenizer_create_bytes(&s->words, error);
-    const char *const names[] = {"vocab.json", "tokenizer.json"};
-    bool there = false;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = file_join(folder, names[i]);
-        there = there || (path != NULL && file_exists(path));
-        free(path);
-    }
-    if (!there)
+    if (!has_file(folder, "vocab.json") && !has_file(folder, "tokenizer.json"))
         return error_set(error, HEED_INVALID,
                          "--model %s brings no tokenizer (no vocab.json or tokenizer.json); name a folder with --tokenizer",
                          file_shown(o->model));
@@ -58,14 +58,22 @@ static heed_status model_open(sources *s, const train_options *o, const char *fo
     return model_load(&s->model, folder, error);
 }
 
+// The run is easily named for the model that it left.
+static heed_status refuse_run_folder(const char *folder, const char *name, heed_error *error) {
+    if (has_file(folder, "config.json") || !has_file(folder, "run.json")) return HEED_OK;
+    return error_set(error, HEED_INVALID, "%.200s is the folder of a run; its models are in its folder checkpoints",
+                     name);
+}
+
 // A model's folder; what is nearly a built-in size is told so.
 static heed_status find_model(char **folder, const char *name, heed_error *error) {
     const char *const *sizes = model_sizes();
     size_t n = 0;
     while (sizes[n] != NULL) n++;
     const heed_status status = cache_dir_find(folder, name, error);
+    if (status == HEED_OK) return refuse_run_folder(*folder, name, error);
     const char *near = text_nearest(name, sizes, n);
-    if (status == HEED_OK || near == NULL) return status;
+    if (near == NULL) return status;
     return error_within(error, status, "%.40s is no built-in size (the nearest is %s)", name, near);
 }
 
@@ -91,13 +99,10 @@ heed_status sources_open_model(sources *s, const train_options *o, const char *r
 
 heed_status sources_check_length(const sources *s, const train_options *o, heed_error *error) {
     const int64_t positions = model_config_of(s->model)->positions;
-    const bool packing = o->use_packing;
-    const int64_t length = packing ? o->packing_max_length : o->max_length;
+    const int64_t length = o->use_packing ? o->packing_max_length : o->max_length;
     if (length <= positions) return HEED_OK;
     return error_set(error, HEED_INVALID, "%s is %lld, but model %s has %lld positions; at most that many are allowed",
-                     packing && o->packing_max_length != o->max_length ? "--packing_max_length" : "--max_length", (long long)length,
-                         s->name,
-                     (long long)positions);
+                     o->row_given ? "--packing_max_length" : "--max_length", (long long)length, s->name, (long long)positions);
 }
 
 void sources_close(sources *s) {
