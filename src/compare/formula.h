@@ -29,7 +29,7 @@ typedef struct {
     call_sequence at;
     int64_t first, end;        // keys outside are not shown
     uint8_t *shown;            // 1: takes part in the softmax
-    double *raw, *x, *w;       // dot products; scores after scale and edits; weights that multiply v
+    double *raw, *x, *w;       // dot products; scores after scale and edits; weights that multiply v (empty: of all keys)
     double *out, lse;
     bool empty;                // nothing is shown
     double *spare;             // value_channels doubles

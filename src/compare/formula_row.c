@@ -53,6 +53,7 @@ static int64_t sum_of_mean(const formula *f, formula_row *r) {
     int64_t n = 0, end = r->at.n_key;
     if (f->v.empty == HEED_EMPTY_MEAN_CAUSAL) end = int64_max(0, int64_min(end, r->row + r->at.offset + 1));
     memset(r->out, 0, (size_t)c->value_channels * sizeof(double));
+    memset(r->w, 0, (size_t)c->keys * sizeof(double));
     if (f->v.empty != HEED_EMPTY_MEAN && f->v.empty != HEED_EMPTY_MEAN_CAUSAL) return 0;
     if (f->v.empty_mean_of_shown) {    // a finite minimum hides padding, real minus infinity the rest
         formula without = *f;
@@ -63,6 +64,7 @@ static int64_t sum_of_mean(const formula *f, formula_row *r) {
         if (f->v.empty_mean_of_shown && !r->shown[j]) continue;
         const double *value = value_row(f, r, j);
         for (int64_t t = 0; t < c->value_channels; t++) r->out[t] += value[t];
+        r->w[j] = 1;
         n++;
     }
     return n;
@@ -72,6 +74,7 @@ static void empty_row(const formula *f, formula_row *r) {
     const int64_t n = sum_of_mean(f, r);
     const bool nan = f->v.empty == HEED_EMPTY_NAN && r->at.n_key > 0;
     for (int64_t t = 0; t < f->c->value_channels; t++) r->out[t] = nan ? (double)NAN : n == 0 ? 0 : r->out[t] / (double)n;
+    for (int64_t j = 0; j < f->c->keys; j++) r->w[j] = nan ? (double)NAN : n == 0 ? 0 : r->w[j] / (double)n;
     r->lse = nan ? (double)NAN : (double)-INFINITY;
     r->empty = true;
 }
