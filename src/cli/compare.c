@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "cli/compare_report.h"
+#include "cli/compare_page.h"
 #include "cli/comparison.h"
 #include "cli/output.h"
 #include "cli/status.h"
@@ -23,7 +23,7 @@ static const option options[] = {
     {.name = "--capture", .kind = OPTION_TEXT, .offset = offsetof(compare_options, capture), .group = "", .value = "FILE",
      .help = "write the call and what B gave, as .npz or .safetensors"},
     {.name = "--html", .kind = OPTION_TEXT, .offset = offsetof(compare_options, html), .group = "", .value = "FILE",
-     .help = "a page with pictures", .later = "pages of a comparison are not built yet; --json has what they would show"},
+     .help = "write a page with pictures: weights, errors, hypotheses"},
     {.name = "--probe", .kind = OPTION_TEXT, .offset = offsetof(compare_options, probe), .group = "", .value = "FILE",
      .help = "inputs that decide", .later = "writing inputs that decide is not built yet; --seed draws others"},
     {.name = "--threads", .kind = OPTION_INT, .offset = offsetof(compare_options, threads), .standard_words = "all cores",
@@ -51,14 +51,15 @@ static heed_status read_ask(char *text, const hypothesis *ask[HYPOTHESES_MOST + 
     return HEED_OK;
 }
 
-static int report(const args *a, const compare_options *o, const compare_report *r) {
-    const int status = compare_report_status(r->v);
-    if (o->json) {
-        const int written = output_json(a, compare_report_json(r));
-        return written != STATUS_DONE ? written : status;
-    }
-    compare_report_print(r);
-    return status;
+static int report(const args *a, const compare_options *o, const comparison *k) {
+    char text[512];
+    problem_line_print(&k->line, text, sizeof text);
+    const compare_report told = {text, k->side[0].name, k->side[1].name, k->remarks.text, &k->v};
+    int written = STATUS_DONE;
+    if (o->json) written = output_json(a, compare_report_json(&told));
+    else compare_report_print(&told);
+    if (written == STATUS_DONE && o->html != NULL) written = compare_page_write(a, o->html, k, &told, (int)o->threads, o->json);
+    return written != STATUS_DONE ? written : compare_report_status(&k->v);
 }
 
 static heed_status parse_ask(const compare_options *o, const hypothesis *ask[HYPOTHESES_MOST + 1], heed_error *error) {
@@ -80,10 +81,7 @@ static int compare(const args *a) {
     heed_status status = parse_ask(o, ask, &error);
     if (status == HEED_OK) status = comparison_begin(k, a->positional[0], a->positional[1], &wish, &error);
     if (status == HEED_OK) status = comparison_judge(k, &wish, &error);
-    char text[512];
-    if (status == HEED_OK) problem_line_print(&k->line, text, sizeof text);
-    const compare_report told = {text, k->side[0].name, k->side[1].name, k->remarks.text, &k->v};
-    const int done = status == HEED_OK ? report(a, o, &told) : comparison_fail(a, k, &error);
+    const int done = status == HEED_OK ? report(a, o, k) : comparison_fail(a, k, &error);
     comparison_end(k);
     free(k);
     return done;
@@ -94,15 +92,14 @@ const verb verb_compare = {
     .usage = "A B [--problem TEXT] [options]",
     .about = "A and B are implementations (cpu.flash, ref, ...), conventions (torch_pre25, hf_eager, ...: computed by ref) or "
              "captured calls (.npz, .safetensors: q, k, v, out, ... and the text `problem`). An implementation runs on the inputs "
-                 "of "
-             "the file beside it, or on data drawn for the problem. Both are held against the definition in double, with a noise "
-                 "floor for every element of this very problem. Outside of it, "
-             "some hundred hypotheses of what else may have been computed are tried, alone and in pairs, and all that explain "
-             "the result equally well are named. Exit status: 0 SAME, ROUNDING; 1 SEMANTIC, NAN; 2 UNDECIDABLE.",
+             "of the file beside it, or on data drawn for the problem. Both are held against the definition in double, with a "
+             "noise floor for every element of this very problem. Outside of it, some hundred hypotheses of what else may have "
+             "been computed are tried, alone and in pairs, and all that explain the result equally well are named. Exit status: 0 "
+             "SAME, ROUNDING; 1 SEMANTIC, NAN; 2 UNDECIDABLE.",
     .examples = "  heed compare cpu.flash cpu.eager --problem \"b1 h4/2 q256 d64 bf16 causal window:31\"\n"
                 "  heed compare ref hf_eager --problem \"b2 h4 q64 d32 causal pad:left seed:1\" --json\n"
                 "  heed compare ref torch --problem \"b1 h2 q8 k32 d16 causal\" --ask causal.top_left\n"
-                "  heed compare cpu.flash theirs.npz --problem \"bf16 causal window:127 sink\"\n",
+                "  heed compare cpu.flash theirs.npz --problem \"bf16 causal window:127 sink\" --html page.html\n",
     .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(compare_options),
     .least_positional = 2, .most_positional = 2, .positional = "an implementation, preset or captured file", .run = compare,
 };

@@ -103,9 +103,10 @@ json_t *compare_report_json(const compare_report *r) {
     json_t *pattern = w->pattern[0] != 0 ? json_string(w->pattern) : json_null();
     json_t *at = json_pack("{s:o, s:o, s:o, s:o}", "heads", integers(w->head, w->n_heads), "rows", integers(w->row, w->n_rows),
                            "keys", integers(w->key, w->n_keys), "pattern", pattern);
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "problem",
-                     r->problem, "a", r->a, "b", r->b, "verdict", verdict_names[v->kind], "unexplained", v->unexplained, "departs",
-                     v->side < 0 ? NULL : v->side == 0 ? "a" : "b", "explanations", explanations_json(v), "nearest", nearest,
+    return json_pack("{s:o, s:o, s:o, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "problem",
+                     json_text(r->problem), "a", json_text(r->a), "b", json_text(r->b), "verdict", verdict_names[v->kind],
+                     "unexplained", v->unexplained, "departs", v->side < 0 ? NULL : v->side == 0 ? "a" : "b", "explanations",
+                     explanations_json(v), "nearest", nearest,
                      "undecidable", ids_json(f->undecidable, f->n_undecidable), "notes", ids_json(f->note, f->n_notes), "errors",
                      errors, "residual", output_real(f->claim.rms), "floor", output_real(f->correct.rms), "gradients",
                      gradients_json(f), "where", at, "remarks",

@@ -24,6 +24,8 @@ static const option options[] = {
      .group = "", .help = "nan: the model's weights; phases: the data"},
     {.name = "--problem", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, problem), .group = "",
      .standard_words = "what the file claims", .help = "FILE: what the captured call claims to be"},
+    {.name = "--html", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, html), .group = "", .value = "FILE",
+     .help = "FILE: write a page with pictures, as heed compare --html does"},
     {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(doctor_options, json), .group = "", .help = "one JSON object"},
 };
 
@@ -70,7 +72,7 @@ static int doctor(const args *a) {
         if (a->n_positional > 1)
             return args_fail(a, STATUS_USAGE, "one file is judged, but \"%.60s\" follows; `heed compare A B` takes two",
                              a->positional[1]);
-        return has_options_without_effect(a, "FILE", "--problem --threads") ? STATUS_USAGE : doctor_capture(a);
+        return has_options_without_effect(a, "FILE", "--problem --threads --html") ? STATUS_USAGE : doctor_capture(a);
     }
     const char *near = text_nearest(name, names, INVESTIGATIONS);
     if (near != NULL)

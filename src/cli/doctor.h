@@ -4,7 +4,7 @@
 
 #include "cli/args.h"
 
-typedef struct { const char *impl, *cpu, *only, *problem; int64_t threads, seed; bool json; } doctor_options;
+typedef struct { const char *impl, *cpu, *only, *problem, *html; int64_t threads, seed; bool json; } doctor_options;
 
 int doctor_nan(const args *);
 int doctor_machine(const args *);

@@ -2,7 +2,7 @@
 // heed doctor FILE: is a captured call what its own text says it is? The definition beside the file, and compare's verdict.
 #include <stdlib.h>
 
-#include "cli/compare_report.h"
+#include "cli/compare_page.h"
 #include "cli/comparison.h"
 #include "cli/doctor.h"
 #include "cli/output.h"
@@ -23,6 +23,7 @@ int doctor_capture(const args *a) {
         const compare_report told = {text, k->side[0].name, k->side[1].name, k->remarks.text, &k->v};
         if (o->json) done = output_json(a, compare_report_json(&told));
         else compare_report_print(&told);
+        if (done == STATUS_DONE && o->html != NULL) done = compare_page_write(a, o->html, k, &told, wish.n_threads, o->json);
         if (done == STATUS_DONE) done = compare_report_status(&k->v);
     } else {
         done = comparison_fail(a, k, &error);

@@ -3,4 +3,6 @@
 #pragma once
 
 extern const char embedded_page_html[], embedded_page_css[], embedded_page_js[];
-extern const char embedded_charts_js[], embedded_report_js[], embedded_report_css[];
+extern const char embedded_charts_js[], embedded_charts_css[];
+extern const char embedded_report_js[], embedded_report_css[], embedded_maps_js[], embedded_compare_js[];
+extern const char embedded_compare_css[];

@@ -155,7 +155,7 @@ static int write_page(const args *a, const text_string *text, int64_t curves) {
 }
 
 static int report(const args *a) {
-    static const char *const styles[] = {embedded_page_css, embedded_report_css, NULL};
+    static const char *const styles[] = {embedded_page_css, embedded_charts_css, embedded_report_css, NULL};
     static const char *const scripts[] = {embedded_page_js, embedded_charts_js, embedded_report_js, NULL};
     const report_options *o = a->options;
     if (o->json && strcmp(o->output, "-") == 0)

@@ -147,7 +147,8 @@ static void draw_row(const weights *w, int64_t row, formula_row *a, formula_row 
         if (w->explained == NULL) continue;
         const double explained = weight_of(b, j), change = explained - claim;
         raise_cell(cell_at(&m->explained, row, j), scale_byte(picture_weights, fabs(explained)));
-        const uint8_t size = isfinite(change) ? scale_byte(picture_changes, fabs(change)) : isnan(explained) == isnan(claim) ? 0 : 127;
+        const uint8_t apart = isnan(explained) == isnan(claim) ? 0 : 127;
+        const uint8_t size = isfinite(change) ? scale_byte(picture_changes, fabs(change)) : apart;
         uint8_t *cell = cell_at(&m->change, row, j);
         if (size > (*cell & 127)) *cell = change < 0 ? size : (uint8_t)(size | 128);
     }
@@ -165,7 +166,8 @@ static void draw_band(void *context, int64_t band, int worker) {
 // The worst head of a view first, then the others in their order.
 static void choose_heads(picture *p, const call *c, picture_view view) {
     const int64_t heads = c->batch * c->heads, side = WEIGHT_SIDE;
-    const int64_t cells = int64_ceil_div(c->queries, stride_of(c->queries, side)) * int64_ceil_div(c->keys, stride_of(c->keys, side));
+    const int64_t rows = int64_ceil_div(c->queries, stride_of(c->queries, side));
+    const int64_t cells = rows * int64_ceil_div(c->keys, stride_of(c->keys, side));
     const int64_t most = int64_min(heads, int64_min(PICTURE_HEADS, int64_max(1, WEIGHT_CELLS / int64_max(1, cells))));
     int64_t worst = 0, worst_size = -1;
     const picture_map *m = &p->errors[view];
@@ -203,34 +205,35 @@ static heed_status draw_weights(picture *p, const predictor *by, const variant *
 
 // ---- All together -------------------------------------------------------------------------------------------------
 
-static heed_status draw_explained(picture *p, const predictor *by, const row_list *all, const variant *v, const observed *seen,
-                                  heed_error *error) {
+// Errors of one observed result against one formula. floor: what it expects is drawn too.
+static heed_status draw_view(picture *p, const predictor *by, const row_list *all, const variant *v, picture_view view, bool floor,
+                             const observed *seen, heed_error *error) {
     prediction right;
     heed_status status = prediction_make(&right, by, v, all, error);
     if (status != HEED_OK) return status;
-    status = draw_errors(&(errors){by->c, p, &right, PICTURE_EXPLAINED}, seen, error);
+    if (floor) expect(p, by->c, &right);
+    status = draw_errors(&(errors){by->c, p, &right, view}, seen, error);
     prediction_free(&right);
     return status;
 }
 
-static heed_status draw(picture *p, const predictor *by, const observed *a, const observed *b, const verdict *v, heed_error *error) {
+static heed_status draw(picture *p, predictor *by, const observed *of[2], const verdict *v, heed_error *error) {
     const call *c = by->c;
     const int side = v->side < 0 ? 1 : v->side;
     const findings *f = &v->of[side];
-    const bool found = v->side >= 0 && f->n_explained > 0;
-    const variant explained = found ? explanation_variant(&f->explained[0], c) : by->claim.v;
+    const variant *explained = v->side >= 0 && f->n_explained > 0 ? &f->explained[0].v : NULL;
     row_list all = {0};
-    prediction right = {0};
     heed_status status = row_list_all(&all, c, error);
-    if (status == HEED_OK) status = prediction_make(&right, by, &by->claim.v, &all, error);
-    if (status == HEED_OK) expect(p, c, &right);
-    if (status == HEED_OK) status = draw_errors(&(errors){c, p, &right, PICTURE_A}, a, error);
-    if (status == HEED_OK) status = draw_errors(&(errors){c, p, &right, PICTURE_B}, b, error);
-    prediction_free(&right);
-    if (status == HEED_OK && found) status = draw_explained(p, by, &all, &explained, side == 0 ? a : b, error);
+    for (int turn = 0; status == HEED_OK && turn < 2; turn++) {    // the side that is told of last: its reading stays
+        const int i = turn == 0 ? 1 - side : side;
+        status = predictor_use(by, &v->of[i].claimed, error);
+        if (status == HEED_OK) status = draw_view(p, by, &all, &by->claim.v, (picture_view)i, i == side, of[i], error);
+    }
+    if (status == HEED_OK && explained != NULL)
+        status = draw_view(p, by, &all, explained, PICTURE_EXPLAINED, false, of[side], error);
     if (status == HEED_OK && c->batch * c->heads > 0) {
-        choose_heads(p, c, side == 0 ? PICTURE_A : PICTURE_B);
-        status = draw_weights(p, by, found ? &explained : NULL, error);
+        choose_heads(p, c, (picture_view)side);
+        status = draw_weights(p, by, explained, error);
     }
     free(all.at);
     return status;
@@ -241,7 +244,7 @@ heed_status picture_make(picture *p, const call *c, const observed *a, const obs
     *p = (picture){.n_weights = 0};
     predictor by;
     heed_status status = predictor_begin(&by, c, n_threads, error);
-    if (status == HEED_OK) status = draw(p, &by, a, b, v, error);
+    if (status == HEED_OK) status = draw(p, &by, (const observed *[]){a, b}, v, error);
     predictor_end(&by);
     return status;
 }

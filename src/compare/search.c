@@ -300,8 +300,6 @@ static void end(search *s) {
     predictor_end(&s->by);
 }
 
-variant explanation_variant(const explanation *e, const call *c) { return e->v; }
-
 typedef struct { const call *c; const observed *seen; bool thorough; int n_threads; heed_error *error; } request;
 
 static heed_status search_as(findings *f, const variant *claimed, const request *r, bool pairs) {

@@ -43,9 +43,6 @@ typedef struct {
     int n_screened;
 } findings;
 
-// What an explanation computes.
-variant explanation_variant(const explanation *, const call *);
-
 // A backward call's gradients, where they were observed: narrows what the rows of out and lse say (found by search_formulas)
 // to what gradients confirm, names what only they show. residual and correct grow by them.
 heed_status search_gradients(findings *, const predictor *, const observed *, bool thorough, heed_error *);

@@ -109,7 +109,7 @@ static void decide(work *w, const observed *a, const observed *b, const hypothes
 
 static heed_status locate(work *w, const observed *seen) {
     const findings *f = &w->v->of[w->v->side];
-    const variant explained = f->n_explained > 0 ? explanation_variant(&f->explained[0], w->c) : w->by.claim.v;
+    const variant explained = f->n_explained > 0 ? f->explained[0].v : w->by.claim.v;
     const variant *found = f->n_explained > 0 ? &explained : NULL;
     return where_find(&w->v->at, &w->by, &w->claim, &w->all, seen, &f->correct, found, w->error);
 }

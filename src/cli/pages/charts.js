@@ -88,6 +88,17 @@ const AHEAD = 150;             // pixels beyond the window in which charts are d
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
 const FONT = '11.5px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 
+// A canvas of that many pixels of the page, cleared; its context measures in them too.
+function prepareCanvas(canvas, width, height) {
+    const ratio = window.devicePixelRatio || 1;
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.lineJoin = "bevel";
+    return context;
+}
+
 // One chart. curves: {run, xs(axis), ys, cut: Set of truncated points, stride: 1, or of how many points two were kept, dashed};
 // view: what all charts share (report.js).
 class Chart {
@@ -181,7 +192,7 @@ class Chart {
     }
 
     redraw(width, height) {
-        const context = this.prepare(this.plain, width, height), colours = this.view.colours(), range = this.measure();
+        const context = prepareCanvas(this.plain, width, height), colours = this.view.colours(), range = this.measure();
         const log = this.isLog(), yTicks = (log ? logTicks : linearTicks)(range.y0, range.y1, Math.max(2, Math.round(height / 42)));
         this.button.setAttribute("aria-pressed", String(log));
         context.font = FONT;
@@ -204,16 +215,6 @@ class Chart {
         context.restore();
         this.describe(range);
         this.drawCursor();
-    }
-
-    prepare(canvas, width, height) {
-        const ratio = window.devicePixelRatio || 1;
-        canvas.width = Math.round(width * ratio);
-        canvas.height = Math.round(height * ratio);
-        const context = canvas.getContext("2d");
-        context.setTransform(ratio, 0, 0, ratio, 0, 0);
-        context.lineJoin = "bevel";
-        return context;
     }
 
     drawAxes(context, colours, yTicks) {
@@ -326,7 +327,7 @@ class Chart {
 
     drawCursor() {
         if (this.frame === undefined) return;
-        const {box, x, y, width, height} = this.frame, context = this.prepare(this.over, width, height);
+        const {box, x, y, width, height} = this.frame, context = prepareCanvas(this.over, width, height);
         const colours = this.view.colours(), cursor = this.view.cursor;
         this.readout.hidden = cursor === null || this.view.pointed !== this;
         if (this.drag !== undefined && this.drag !== null) {
