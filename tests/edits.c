@@ -117,7 +117,6 @@ static bool next_word(const char **examples, char word[64]) {
     return n > 0;
 }
 
-
 int main(void) {
     char word[64];
     random_stream r = random_of(3, 0);

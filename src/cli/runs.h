@@ -18,11 +18,5 @@ json_t *run_records_names(const run_record *, int count);
 // What two or more runs differ in, as `heed runs diff --json` prints it; see docs/runs.md.
 json_t *runs_compare(const run_record *, int count, double relative);
 
-// The options in which the runs differ: a list of {"name", "values", "given"}, the last two by run.
-json_t *runs_compare_options(const run_record *, int count);
-
 // What final_metrics.json says, all of it: a list of {"name", "values", "truncated"}, the last two by run.
 json_t *runs_results(const run_record *, int count);
-
-// The comparison as text, to stdout.
-void runs_diff_print(const json_t *comparison);

@@ -76,7 +76,8 @@ static json_t *compare_parts(comparison *c, const char *name) {
     return rows;
 }
 
-json_t *runs_compare_options(const run_record *run, int n) {
+// The options in which the runs differ: a list of {"name", "values", "given"}, the last two by run.
+static json_t *compare_options(const run_record *run, int n) {
     json_t *objects = json_array(), *row;
     for (int i = 0; i < n; i++) json_array_append_new(objects, borrow(json_object_get(run_record_options(&run[i]), "effective")));
     json_t *rows = compare_objects(objects, ROWS_THAT_DIFFER, run_record_is_outward);
@@ -312,7 +313,7 @@ json_t *runs_compare(const run_record *run, int n, double relative) {
     json_t *object = json_object();
     compare_attention(&c, object);
     json_object_set_new(object, "runs", about_runs(&c));
-    json_t *options = runs_compare_options(run, n), *ends;
+    json_t *options = compare_options(run, n), *ends;
     c.differs |= json_array_size(options) > 0;
     json_object_set_new(object, "options", options);
     json_object_set_new(object, "machine", compare_parts(&c, "machine"));

@@ -200,7 +200,7 @@ static const struct { const char *key, *heading; } sections[] = {
 };
 enum { SECTIONS = sizeof sections / sizeof *sections, AFTER_CURVES = 4 };
 
-void runs_diff_print(const json_t *c) {
+static void print_comparison(const json_t *c) {
     json_t *runs = json_object_get(c, "runs"), *attention = attention_rows(json_object_get(c, "attention")), *names = json_array();
     const int n = (int)json_array_size(runs);
     layout l = {.name = NAME_LEAST, .runs = n};
@@ -245,7 +245,7 @@ static int diff(const args *a) {
     if (o->json) {
         status = output_json_exact(a, comparison);
     } else {
-        runs_diff_print(comparison);
+        print_comparison(comparison);
         json_decref(comparison);
     }
     if (status != STATUS_DONE) return status;

@@ -28,7 +28,8 @@ const attention_name *attention_names(int *count) {
     return names;
 }
 
-const attention_name *attention_name_find(const char *name) {
+// NULL: none of the seven.
+static const attention_name *attention_name_find(const char *name) {
     for (int i = 0; i < N_NAMES; i++)
         if (strcmp(names[i].name, name) == 0) return &names[i];
     return NULL;

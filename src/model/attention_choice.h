@@ -20,8 +20,7 @@ typedef struct {
     bool lists_blocks;                                 // the model's masks are one function, of whose tiles heed makes a list
 } attention_name;
 
-const attention_name *attention_names(int *count);              // the seven
-const attention_name *attention_name_find(const char *name);    // NULL: none of the seven
+const attention_name *attention_names(int *count);    // the seven
 
 // What the user asked for. Strings live as long as the model that was given the choice.
 typedef struct {

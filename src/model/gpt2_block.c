@@ -76,7 +76,8 @@ static void forward_mlp_out(const gpt2_work *w, int64_t layer, const gpt2_kept *
     gpt2_drop(w, DROP_MLP, layer, branch, branch);
 }
 
-heed_status gpt2_block_forward(const gpt2_work *w, int64_t layer, const float *before, const gpt2_kept *b, heed_error *error) {
+// One block. before: mid of the block before it, whose branch is in memory.branch; NULL: kept.x holds the block's input.
+static heed_status block_forward(const gpt2_work *w, int64_t layer, const float *before, const gpt2_kept *b, heed_error *error) {
     const heed_status status = forward_attention(w, layer, before, b, error);
     if (status != HEED_OK || gpt2_search_ended(&w->search)) return status;
     forward_mlp_in(w, layer, b);
@@ -101,7 +102,7 @@ heed_status gpt2_forward(const gpt2_work *w, const int32_t *id, const int32_t *p
     const float *before = NULL;
     for (int64_t i = 0; i < m->config.layers && !gpt2_search_ended(&w->search); i++) {
         const gpt2_kept *b = gpt2_kept_of(w, i);
-        const heed_status status = gpt2_block_forward(w, i, before, b, error);
+        const heed_status status = block_forward(w, i, before, b, error);
         if (status != HEED_OK) return status;
         before = b->mid;
     }

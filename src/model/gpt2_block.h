@@ -57,9 +57,7 @@ const float *gpt2_drop(const gpt2_work *, gpt2_drop_place, int64_t layer, const 
 // Embedding, all blocks, final norm: memory.normed is what the head reads. HEED_OK also when the search has ended.
 heed_status gpt2_forward(const gpt2_work *, const int32_t *id, const int32_t *position, heed_error *);
 
-// One block. before: mid of the block before it, whose branch is in memory.branch; NULL: kept.x holds the block's input.
-heed_status gpt2_block_forward(const gpt2_work *, int64_t layer, const float *before, const gpt2_kept *, heed_error *);
-// Computes again what gpt2_block_forward kept, from kept.x: the same lines and so the same bits, without the last branch.
+// Computes again what the forward pass kept of a block, from kept.x: the same lines and so the same bits, without the last branch.
 heed_status gpt2_block_recompute(const gpt2_work *, int64_t layer, const gpt2_kept *, heed_error *);
 // From memory.dx, the gradient of the block's result, to memory.dx, that of its input; adds to the parameters' gradients,
 // or writes them where model.fresh.

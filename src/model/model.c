@@ -120,7 +120,7 @@ heed_status model_set_precision(model *m, heed_dtype type, heed_error *error) {
 
 void model_set_recompute(model *m, bool recompute) { m->recompute = recompute; }
 
-heed_status model_take_gradients(model *m, heed_error *error) {
+static heed_status model_take_gradients(model *m, heed_error *error) {
     if (m->grads != NULL) return HEED_OK;
     m->grads = memory_take(size_mul((size_t)m->elements, sizeof(float)));
     if (m->grads == NULL)

@@ -51,7 +51,6 @@ heed_status gpt2_read_config(model *, const char *folder, heed_error *);
 
 // model.c
 heed_status model_begin(model **, heed_error *);
-heed_status model_take_gradients(model *, heed_error *);
 
 // gpt2_run.c: one pass over a checked batch.
 typedef struct {

@@ -5,7 +5,6 @@
 #include "io/json.h"
 #include "train/data.h"
 
-
 typedef struct {
     double loss_sum;                   // nats over scored tokens
     int64_t scored, tokens;            // scored, and all real tokens

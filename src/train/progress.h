@@ -5,7 +5,6 @@
 #include "io/json.h"
 #include "train/evaluate.h"
 
-
 typedef struct {
     void *context;
     void (*line)(void *context, const char *text);      // without newline

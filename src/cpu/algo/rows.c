@@ -79,7 +79,8 @@ static bool pair_counts(const heed_args *args, const edit_sequence *s, int64_t h
     return edit_score(s, head, row, key, (double)((float)p->scale * dot)) != (double)-INFINITY;
 }
 
-bool rows_empty(const heed_plan *plan, const heed_args *args, const edit_sequence *s, int64_t head, int64_t row) {
+// Is there no key that this row sees (sinks apart)? Exact; slow only where lse does not tell. Backward.
+static bool rows_empty(const heed_plan *plan, const heed_args *args, const edit_sequence *s, int64_t head, int64_t row) {
     const float lse = lse_of(args, s, head, row);
     const bool sinks = plan->problem.with & HEED_SINKS;
     if (sinks ? lse != args->sinks[head] && !isnan(lse) : !isnan(lse)) return lse == -INFINITY;

@@ -11,9 +11,6 @@ typedef struct { float *o; int64_t ldo; float *max, *sum, *factor; double *mean;
 void rows_finish(const heed_plan *, const heed_args *, const edit_sequence *, int64_t head, int64_t row0, int64_t m,
                  const rows_state *);
 
-// Is there no key that this row sees (sinks apart)? Exact; slow only where lse does not tell. Backward.
-bool rows_empty(const heed_plan *, const heed_args *, const edit_sequence *, int64_t head, int64_t row);
-
 // delta[r] = dout . out of m rows of one head; 0 for rows that see nothing, whatever dout holds there.
 void rows_delta(const heed_plan *, const heed_args *, const edit_sequence *, int64_t head, int64_t row0, int64_t m, float *delta);
 
