@@ -26,6 +26,10 @@ static const option options[] = {
      .standard_words = "what the file claims", .help = "FILE: what the captured call claims to be"},
     {.name = "--html", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, html), .group = "", .value = "FILE",
      .help = "FILE: write a page with pictures, as heed compare --html does"},
+    {.name = "--prompt", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, prompt), .group = "",
+     .standard_words = "a sentence", .help = "model: the text that both read, by A's tokenizer"},
+    {.name = "--ids", .kind = OPTION_TEXT, .offset = offsetof(doctor_options, ids), .group = "", .value = "LIST",
+     .help = "model: the tokens that both read, such as 464,2068,7586; a capture's own `ids` come first"},
     {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(doctor_options, json), .group = "", .help = "one JSON object"},
 };
 
@@ -35,7 +39,7 @@ static const struct { const char *name; int (*run)(const args *); int most; cons
     {"machine", doctor_machine, 0, "", NULL},
     {"phase1", doctor_phase1, 1, "", NULL},
     {"phases", doctor_phases, 0, "--impl --cpu --only --threads --seed", NULL},
-    {"model", NULL, 0, "", "comparing two models layer by layer is not built yet"},
+    {"model", doctor_model, 2, "--prompt --ids --threads", NULL},
 };
 enum { INVESTIGATIONS = sizeof investigations / sizeof *investigations };
 
@@ -83,17 +87,20 @@ static int doctor(const args *a) {
 }
 
 const verb verb_doctor = {
-    .name = "doctor", .purpose = "guided investigations: nan, phase1, phases, machine, a captured call",
-    .usage = "nan|machine|phases|phase1 [FILE]|FILE [options]",
+    .name = "doctor", .purpose = "guided investigations: nan, phase1, phases, model, machine, a captured call",
+    .usage = "nan|machine|phases|phase1 [FILE]|model A B|FILE [options]",
     .about = "nan: a GPT-2-shaped model, two texts of different length, left padding, on the operator whose evaluation gave NaN on "
              "an Apple GPU, on eager and on flash, in evaluation and in training; every number is computed now, and then it says "
              "why. phase1: four mismatches that were reported of a GPT-OSS attention block, and the one formula that gives all of "
              "them. phases: an implementation, or a convention, from its parts to combinations, edges and precision; each failure "
              "with a verdict and the command that shows it again. machine: instruction sets, measured peaks of products and exp, "
-             "read bandwidth, drivers of GPUs. model is not built yet. FILE (.npz, .safetensors): is a captured call what its own "
-             "text says it is? Verdict and exit status are those of `heed compare`.",
+             "read bandwidth, drivers of GPUs. model: two GPT-2 checkpoints (folders, or names in the Hugging Face cache), or a "
+             "checkpoint and what another program's model gave: the weights, then component by component, and the first that "
+             "departs. FILE (.npz, .safetensors): is a captured call what its own text says it is? Verdict and exit status of "
+             "model and FILE are those of `heed compare`.",
     .examples = "  heed doctor nan\n  heed doctor nan --json\n  heed doctor phase1\n  heed doctor phases --impl cpu.flash\n"
                 "  heed doctor phases --impl hf_eager --only 3\n  heed doctor machine\n"
+                "  heed doctor model openai-community/gpt2 runs/mine/checkpoints/final\n  heed doctor model mine captured/\n"
                 "  heed doctor theirs.npz --problem \"bf16 causal window:127 sink\"\n",
     .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(doctor_options),
     .least_positional = 1, .most_positional = -1, .positional = "an investigation", .run = doctor,
