@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/compare_page.h"
-#include "cli/comparison.h"
+#include "cli/compare_probe.h"
 #include "cli/output.h"
 #include "cli/status.h"
 #include "cli/verbs.h"
@@ -25,7 +25,8 @@ static const option options[] = {
     {.name = "--html", .kind = OPTION_TEXT, .offset = offsetof(compare_options, html), .group = "", .value = "FILE",
      .help = "write a page with pictures: weights, errors, hypotheses"},
     {.name = "--probe", .kind = OPTION_TEXT, .offset = offsetof(compare_options, probe), .group = "", .value = "FILE",
-     .help = "inputs that decide", .later = "writing inputs that decide is not built yet; --seed draws others"},
+     .help = "write inputs on which every hypothesis would show, near the problem's sizes; A and B, if given, are compared on "
+         "them"},
     {.name = "--threads", .kind = OPTION_INT, .offset = offsetof(compare_options, threads), .standard_words = "all cores",
      .least = 1, .most = 1024, .group = "", .help = "of the search"},
     {.name = "--json", .kind = OPTION_FLAG, .offset = offsetof(compare_options, json), .group = "", .help = "one JSON object"},
@@ -74,8 +75,11 @@ static int compare(const args *a) {
     const compare_options *o = a->options;
     const hypothesis *ask[HYPOTHESES_MOST + 1] = {NULL};
     const comparison_wish wish = {.problem = o->problem, .seed_given = args_given(a, "--seed"), .seed = o->seed,
-                                  .n_threads = (int)o->threads, .ask = ask, .capture = o->capture};
+                                  .n_threads = (int)o->threads, .ask = ask, .capture = o->capture, .probe = o->probe};
     heed_error error;
+    if (a->n_positional == 0 && o->probe != NULL) return compare_probe(a, o->probe, o->problem, &wish, o->json);
+    if (a->n_positional != 2)
+        return args_fail(a, STATUS_USAGE, "an implementation, preset or captured file is missing: A and B are two");
     comparison *k = calloc(1, sizeof *k);
     if (k == NULL) return args_fail(a, STATUS_SYSTEM, "out of memory");
     heed_status status = parse_ask(o, ask, &error);
@@ -89,7 +93,7 @@ static int compare(const args *a) {
 
 const verb verb_compare = {
     .name = "compare", .purpose = "a verdict on two computations: rounding, or another formula, and which",
-    .usage = "A B [--problem TEXT] [options]",
+    .usage = "A B [--problem TEXT] [options], or --probe FILE --problem TEXT",
     .about = "A and B are implementations (cpu.flash, ref, ...), conventions (torch_pre25, hf_eager, ...: computed by ref) or "
              "captured calls (.npz, .safetensors: q, k, v, out, ... and the text `problem`). An implementation runs on the inputs "
              "of the file beside it, or on data drawn for the problem. Both are held against the definition in double, with a "
@@ -99,7 +103,8 @@ const verb verb_compare = {
     .examples = "  heed compare cpu.flash cpu.eager --problem \"b1 h4/2 q256 d64 bf16 causal window:31\"\n"
                 "  heed compare ref hf_eager --problem \"b2 h4 q64 d32 causal pad:left seed:1\" --json\n"
                 "  heed compare ref torch --problem \"b1 h2 q8 k32 d16 causal\" --ask causal.top_left\n"
-                "  heed compare cpu.flash theirs.npz --problem \"bf16 causal window:127 sink\" --html page.html\n",
+                "  heed compare cpu.flash theirs.npz --problem \"bf16 causal window:127 sink\" --html page.html\n"
+                "  heed compare --probe probe.npz --problem \"b1 h4/2 q64 d64 bf16 causal window:31 sink\"\n",
     .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(compare_options),
-    .least_positional = 2, .most_positional = 2, .positional = "an implementation, preset or captured file", .run = compare,
+    .least_positional = 0, .most_positional = 2, .positional = "an implementation, preset or captured file", .run = compare,
 };

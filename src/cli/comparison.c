@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/size.h"
 #include "cli/status.h"
+#include "compare/probe.h"
 
 int comparison_fail(const args *a, const comparison *k, const heed_error *error) {
     if (k->of_file && error->status == HEED_INVALID) return args_fail(a, STATUS_SYSTEM, "%s", error->text);
@@ -48,13 +49,29 @@ static heed_status read_claim(comparison *k, const comparison_wish *w, heed_erro
         status = problem_claim_parse(&k->line, w->problem, error);
     }
     if (status == HEED_OK) status = size_allow_reference(&k->line.problem, error);
+    if (w->probe != NULL && files)
+        return error_set(error, HEED_INVALID, "--probe has no effect here: a file's result is of its own inputs; leave the file "
+                         "out");
     if (w->seed_given && files) return error_set(error, HEED_INVALID, "--seed has no effect here: the data is the file's");
     if (w->seed_given) k->line.seed = (uint64_t)w->seed;
     return status;
 }
 
-static heed_status draw(comparison *k, heed_error *error) {
+static heed_status probe_inputs(comparison *k, const comparison_wish *w, heed_error *error) {
+    probe *p = calloc(1, sizeof *p);
+    if (p == NULL) return error_set(error, HEED_NO_MEMORY, "out of memory");
+    heed_status status = probe_make(p, &k->line, w->n_threads, error);
+    k->c = p->c;
+    k->line = p->c.line;
+    free(p);
+    k->of_file = true;
+    if (status == HEED_OK) status = capture_file_write(w->probe, &k->c, NULL, error);
+    return status;
+}
+
+static heed_status draw(comparison *k, const comparison_wish *w, heed_error *error) {
     drawn data;
+    if (w->probe != NULL) return probe_inputs(k, w, error);
     heed_status status = drawn_make(&data, &k->line, error);
     if (status == HEED_OK) status = call_of_drawn(&k->c, &data, error);
     drawn_free(&data);
@@ -76,7 +93,7 @@ static heed_status check_other(const comparison *k, const comparison_wish *w, co
 
 static heed_status take_inputs(comparison *k, const comparison_wish *w, heed_error *error) {
     const capture *inputs = inputs_of(k);
-    if (inputs == NULL) return draw(k, error);
+    if (inputs == NULL) return draw(k, w, error);
     k->of_file = true;
     heed_status status = capture_call(&k->c, inputs, &k->line, error);
     if (status == HEED_OK) status = check_other(k, w, inputs, error);

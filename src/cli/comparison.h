@@ -22,6 +22,7 @@ typedef struct {
     int n_threads;
     const hypothesis *const *ask;        // NULL: nothing
     const char *capture;                 // a file to write the call and side b's result to; NULL: none
+    const char *probe;                   // the inputs are made to decide, and written there; NULL: drawn
 } comparison_wish;
 
 // Free with comparison_end, also after a failure.
