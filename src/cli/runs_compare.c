@@ -110,12 +110,19 @@ static void add_actual(text_string *text, const json_t *view) {
     add_list(text, json_object_get(view, "actual"));
     text_format(text, " (preset ");
     add_list(text, json_object_get(view, "preset"));
+    const json_t *empty = json_object_get(view, "empty_rows");
+    if (json_array_size(empty) != 1 || strcmp(json_string_value(json_array_get(empty, 0)), "zero") != 0) {
+        text_format(text, ", empty rows ");
+        add_list(text, empty);
+    }
     text_format(text, ")");
 }
 
 static bool same_actual(const json_t *a, const json_t *b) {
-    return json_equal(json_object_get(a, "actual"), json_object_get(b, "actual")) &&
-        json_equal(json_object_get(a, "preset"), json_object_get(b, "preset"));
+    static const char *const keys[] = {"actual", "preset", "empty_rows"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!json_equal(json_object_get(a, keys[i]), json_object_get(b, keys[i]))) return false;
+    return true;
 }
 
 static const json_t *view_of(const json_t *views, int run, const char *pass) {

@@ -113,9 +113,11 @@ static void print_facts(const layout *l, const char *heading, const json_t *rows
 static json_t *attention_rows(const json_t *views) {
     static const struct { const char *pass, *key, *name; } rows[] = {
         {"training", "requested", "training: asked for"}, {"training", "actual", "training: ran"},
-        {"training", "preset", "training: preset"}, {"training", "reason", "training: because"},
+        {"training", "preset", "training: preset"}, {"training", "empty_rows", "training: empty rows"},
+        {"training", "reason", "training: because"},
         {"evaluation", "requested", "evaluation: asked for"}, {"evaluation", "actual", "evaluation: ran"},
-        {"evaluation", "preset", "evaluation: preset"}, {"evaluation", "reason", "evaluation: because"},
+        {"evaluation", "preset", "evaluation: preset"}, {"evaluation", "empty_rows", "evaluation: empty rows"},
+        {"evaluation", "reason", "evaluation: because"},
     };
     json_t *table = json_array();
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {

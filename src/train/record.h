@@ -16,9 +16,9 @@ typedef struct {
 heed_status run_record_read(run_record *, const char *folder, heed_error *);
 void run_record_free(run_record *);
 
-// What attention ran: {"training": {"requested": [...], "actual": [...], "preset": [...], "reason": [...], "substituted"},
-// "evaluation": {...}}, each list sorted, with more than one text where problems got different answers. A pass that never ran is
-// absent; NULL: not known.
+// What attention ran: {"training": {"requested": [...], "actual": [...], "preset": [...], "empty_rows": [...], "reason": [...],
+// "substituted"}, "evaluation": {...}}, each list sorted, with more than one text where problems got different answers. A pass
+// that never ran is absent; NULL: not known.
 json_t *run_record_attention(const run_record *);
 
 // {"given", "effective"}: options by name, those of the last resume where there was one. Borrowed; NULL: not known.

@@ -45,6 +45,11 @@ def test_attention_comes_first(run_heed, tmp_path):
         assert done.returncode == (0 if known else 1)
         assert first.startswith("comparable by attention, asked for" if known else "not comparable by attention: "), first
         assert "cpu.flash (preset heed)" in first and (known or "in a" in first)
+    nan = made.attention(preset="mps_pre28", problem="b8 h4 q96 d32 causal pad:left empty:nan offset:top")
+    safe = made.write(tmp_path / "safe", ran=made.attention(preset="mps_pre28"))
+    done = run_heed("runs", "diff", safe, made.write(tmp_path / "unsafe", ran=nan))
+    assert done.returncode == 1 and done.stdout.startswith("not comparable by attention: "), done.stdout
+    assert "(preset mps_pre28) in safe" in done.stdout and "(preset mps_pre28, empty rows nan) in unsafe" in done.stdout
     half = made.attention() + made.attention("cpu.eager")
     found = diff(run_heed, a, made.write(tmp_path / "half", ran=half), status=1)
     assert found["comparable_by_attention"] is False and found["attention"][1]["training"]["actual"] == ["cpu.eager", "cpu.flash"]
