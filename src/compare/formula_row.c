@@ -245,6 +245,7 @@ void formula_row_compute(const formula *f, int64_t batch, int64_t head, int64_t 
         empty_row(f, r);
         return;
     }
+    if (r->empty) memset(r->w, 0, (size_t)f->c->keys * sizeof(double));    // the sink takes the whole of it
     drop_before(f, r);
     if (f->v.tile == TILE_NO_RESCALE) softmax_without_rescale(f, r);
     else if (f->v.tile == TILE_UNWEIGHTED) softmax_unweighted(f, r);

@@ -17,15 +17,15 @@ const viewNames = [`${names[0]}, as stated`, `${names[1]}, as stated`, `${depart
 
 function digits(value, n) {
     if (value === null) return "not finite";
-    if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-3)) return value.toExponential(n - 1).replace("e+", "e");
+    if (value !== 0 && (Math.abs(value) >= HUGE || Math.abs(value) < 1e-3)) return value.toExponential(n - 1).replace("e+", "e");
     return Number(value.toPrecision(n)).toLocaleString("en-US", {maximumFractionDigits: 6});
 }
 
-// Beyond a million, the number says nothing any more (an element that must be exact has next to no expected error).
-const HUGE = 1e6;
+// Beyond a billion, the number says nothing any more (an element that must be exact has next to no expected error).
+const HUGE = 1e9;
 function times(value) {
     if (value === null) return "not finite";
-    return value > HUGE ? ">\u200910\u2076\u00d7" : `${digits(value, 2)}\u00d7`;
+    return value > HUGE ? ">\u200910\u2079\u00d7" : `${digits(value, 2)}\u00d7`;
 }
 
 function percent(part) { return part === null ? "-" : shareText(part); }
@@ -144,12 +144,20 @@ function head() {
 const CALM = {light: [[244, 247, 251], [150, 187, 232]], dark: [[30, 38, 48], [58, 98, 150]]};
 const HOT = {light: [[252, 226, 150], [240, 130, 60], [190, 30, 45], [90, 10, 70]],
              dark: [[150, 112, 40], [226, 110, 48], [246, 70, 80], [255, 190, 240]]};
-const TOP = 16;    // doublings of rounding at which the colours end
+const views = picture.views.map((view) => view === null ? null : {...view, map: unpackMap(view.map)});
+
+// Doublings of rounding at which the colours end: where the largest error is.
+const TOP = (() => {
+    let most = 0;
+    for (const view of views) if (view !== null) for (const byte of view.map.data) if (byte > most && byte < 255) most = byte;
+    return Math.max(6, Math.ceil(Math.log2(Math.max(1, scaled(picture.scales.errors, most)))));
+})();
 
 // Below what rounding does: cold; from twice that on: hot. The two meet sharply, for that is the question.
 function errorStops() {
     const calm = CALM[look.theme()], hot = HOT[look.theme()], at = (doublings) => (doublings + 8) / (TOP + 8);
-    return [[0, calm[0]], [at(1), calm[1]], [at(1.01), hot[0]], [at(4), hot[1]], [at(9), hot[2]], [1, hot[3]]];
+    const hotter = (part) => at(1.01 + part * (TOP - 1.01));
+    return [[0, calm[0]], [at(1), calm[1]], [at(1.01), hot[0]], [hotter(0.2), hot[1]], [hotter(0.55), hot[2]], [1, hot[3]]];
 }
 
 function errorColour(byte) {
@@ -163,12 +171,12 @@ function errorText(byte) {
 }
 
 function errorLegend() {
-    const at = (size) => (Math.log2(size) + 8) / (TOP + 8);
-    return colourBar(errorStops(), [[at(1 / 16), "1/16"], [at(2), "rounding ends"], [at(64), "64\u00d7"], [at(1024), "1000\u00d7"],
-                                    [1, "65000\u00d7"]]);
+    const at = (doublings) => (doublings + 8) / (TOP + 8), power = (doublings) => `${numberText(2 ** doublings)}\u00d7`;
+    const middle = Math.round((1 + TOP) / 2);
+    return colourBar(errorStops(), [[at(-4), "1/16"], [at(1), "rounding ends"], ...(TOP > 8 ? [[at(middle), power(middle)]] : []),
+                                    [1, power(TOP)]]);
 }
 
-const views = picture.views.map((view) => view === null ? null : {...view, map: unpackMap(view.map)});
 const redrawn = [];    // functions that draw again after light became dark
 
 function refreshed(make) {
@@ -378,13 +386,14 @@ function doublings(list) {
 }
 
 function inUnits() {
-    const expected = doublings(picture.z_expected), n = 26, first = -7, low = (bin) => first + bin - 1;
-    const cut = (list) => [...list.slice(0, n - 1), list.slice(n - 1).reduce((a, b) => a + b, 0)];
+    const expected = doublings(picture.z_expected), first = -7, low = (bin) => first + bin - 1;
+    const last = Math.max(...shown((view) => doublings(view.z)).map((one) => one.shares.findLastIndex((count) => count > 0)));
+    const n = Math.max(18, Math.min(expected.length, last + 2)), cut = (list) => list.slice(0, n);
     const power = (p) => p < 0 ? `1/${2 ** -p}` : numberText(2 ** p);
     const words = Array.from({length: n}, (unused, bin) => bin === 0 ? `below ${power(first)} of the expected size`
         : `${power(low(bin))} to ${power(low(bin) + 1)} times the expected size`);
     const series = shown((view) => cut(doublings(shares(view.z))));
-    const labels = [-6, -4, -2, 0, 2, 4, 7, 10, 13, 16].map((p) => [p - first + 1, power(p)]);
+    const labels = [-6, -4, -2, 0, 2, 4, 7, 10, 13, 16, 19, 22].map((p) => [p - first + 1, power(p)]).filter(([bin]) => bin <= n);
     return figure("error in units of its expected size", "all elements of out and lse",
                   barChart("histogram of errors in units of their expected size", series, cut(expected), words, labels, 3 - first));
 }
