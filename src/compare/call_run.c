@@ -64,7 +64,7 @@ static void store_rest(stored_call *s, const call *c) {
     const int64_t rows = c->batch * c->heads * c->queries;
     a->sinks = store(s, c->sinks, c->heads, HEED_F32);
     a->slopes = store(s, c->slopes, c->heads, HEED_F32);
-    a->bias = store(s, c->bias, c->bias == NULL ? 0 : problem_grid_size(p, p->bias_axes), p->bias_dtype);
+    a->bias = store(s, c->bias, c->bias == NULL ? 0 : problem_grid_size(&c->problem, c->problem.bias_axes), p->bias_dtype);
     a->mask = c->mask;
     a->key_range = c->key_range;
     a->key_count = c->key_count;
@@ -107,7 +107,7 @@ static heed_status run_backward(stored_call *s, const call *c, const heed_choice
     a->dq = take(s, rows * c->channels, p->dtype);
     a->dk = take(s, keys * c->channels, p->kv_dtype);
     a->dv = take(s, keys * c->value_channels, p->kv_dtype);
-    if (p->with & HEED_BIAS) a->dbias = take(s, problem_grid_size(p, p->bias_axes), p->bias_dtype);
+    if (p->with & HEED_BIAS) a->dbias = take(s, problem_grid_size(&c->problem, c->problem.bias_axes), p->bias_dtype);
     if (p->with & HEED_SINKS) a->dsinks = take(s, c->heads, HEED_F32);
     if (p->with & HEED_SLOPES) a->dslopes = take(s, c->heads, HEED_F32);
     if (s->failed) return error_set(error, HEED_NO_MEMORY, "no memory for the gradients of a call");
@@ -119,7 +119,7 @@ static heed_status take_results(call_results *r, const stored_call *s, const cal
     const heed_problem *p = &s->problem;
     const heed_args *a = &s->args;
     const int64_t rows = c->batch * c->heads * c->queries, keys = c->batch * c->kv_heads * c->keys;
-    const int64_t bias = a->dbias == NULL ? 0 : problem_grid_size(p, p->bias_axes);
+    const int64_t bias = a->dbias == NULL ? 0 : problem_grid_size(&c->problem, c->problem.bias_axes);
     const int64_t forward = rows * (c->value_channels + 1);
     const int64_t gradients = rows * c->channels + keys * (c->channels + c->value_channels) + bias + 2 * c->heads;
     const int64_t backward = a->dq == NULL ? 0 : gradients;

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double f32_unit = 0x1p-24;
@@ -52,14 +53,30 @@ static double angle_spread(const formula *f, const formula_row *r) {
 }
 
 // 1 + X^2 + E[x^2]: what the error of a score is in proportion to.
+// A weight before dropout: what is dropped is in lse all the same.
+static double weight_before(const formula *f, const formula_row *r, int64_t j) {
+    if (f->c->keep == NULL) return r->w[j];
+    return exp(r->x[j] - (f->v.lse == LSE_BASE2 ? r->lse * log(2) : r->lse));
+}
+
+// What is added to a score, squared: slope * key and slope * row, and the bias, are each rounded, though their sum may cancel.
+static double term_spread(const formula *f, const formula_row *r, int64_t j) {
+    const call *c = f->c;
+    if (c->slopes == NULL && c->bias == NULL) return 0;
+    const double term = formula_terms(f, r, j);
+    const double slope = c->slopes == NULL ? 0 : c->slopes[r->head] * (double)(j + llabs(r->row + r->at.offset));
+    return isfinite(term) ? term * term + slope * slope : 0;
+}
+
 double floor_row_spread(const formula *f, const formula_row *r) {
     const call *c = f->c;
     double longest = 0, mean = 0, whole = 0;
     for (int64_t j = r->first; j < r->end; j++) {
         if (!r->shown[j]) continue;
         longest = fmax(longest, norm(keys_of(f, r) + j, c->channels, c->keys));
-        mean += fabs(r->w[j]) * r->x[j] * r->x[j];
-        whole += fabs(r->w[j]);
+        const double p = fabs(weight_before(f, r, j));
+        mean += p * (r->x[j] * r->x[j] + term_spread(f, r, j));
+        whole += p;
     }
     const double x = fabs(f->v.scale) * norm(query_of(f, r), c->channels, 1) * longest;
     return 1 + x * x * (1 + angle_spread(f, r)) + (whole > 0 ? mean / whole : 0);
@@ -91,8 +108,8 @@ void floor_row(const formula *f, const formula_row *r, const floor_factors *by, 
     memset(absolute, 0, (size_t)Dv * sizeof *absolute);
     for (int64_t j = r->first; j < r->end; j++) {
         if (!r->shown[j]) continue;
-        const double p = r->w[j], p2 = p * p, *v = value + j * Dv;
-        squares += p2;
+        const double p = r->w[j], p2 = p * p, *v = value + j * Dv, before = weight_before(f, r, j);
+        squares += before * before;
         for (int64_t t = 0; t < Dv; t++) {
             var[t] += p2 * v[t] * v[t];
             absolute[t] += fabs(p * v[t]);
@@ -129,6 +146,7 @@ static void take_tile(const formula *f, const formula_row *r, int64_t first, int
         if (!r->shown[j]) continue;
         float p = expf(x[j] - m);
         s->z += p;
+        p *= (float)formula_row_drop(f, r, j);
         if (s->round) p = rounded(c->problem.dtype, p);
         for (int64_t t = 0; t < Dv; t++) o[t] += p * (float)value[j * Dv + t];
     }
@@ -168,7 +186,7 @@ void floor_simulate(const formula *f, const formula_row *r, int way, float *scra
         const double *value = f->value + (r->batch * c->kv_heads + r->kv_head) * c->keys * Dv;
         memset(o, 0, (size_t)Dv * sizeof *o);
         for (int64_t j = r->first; j < r->end; j++) {
-            const float p = r->shown[j] ? rounded(c->problem.dtype, expf(x[j] - s.m) / s.z) : 0;
+            const float p = r->shown[j] ? rounded(c->problem.dtype, expf(x[j] - s.m) / s.z * (float)formula_row_drop(f, r, j)) : 0;
             for (int64_t t = 0; r->shown[j] && t < Dv; t++) o[t] += p * (float)value[j * Dv + t];
         }
     }

@@ -48,6 +48,7 @@ bool formula_row_differs(const formula *claim, const formula *, int64_t batch, i
 void formula_row_scores(const formula *, formula_row *);          // formula_score.c: shown, raw, x
 void formula_row_shown(const formula *, formula_row *);           // shown, first, end alone: by masks
 void formula_row_place(const formula *, int64_t batch, int64_t head, int64_t row, formula_row *);    // where it stands: at, kv_head
+double formula_row_drop(const formula *, const formula_row *, int64_t key);    // what dropout multiplies the weight by
 double formula_round(heed_dtype, double);                         // to the nearest number of a storage type
 double formula_sink(const formula *, int64_t head);               // as the variant takes it; -infinity without one
 int64_t formula_kv_head(const formula *, int64_t head);

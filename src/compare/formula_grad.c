@@ -262,10 +262,21 @@ static void add_values(pass *s) {
     }
 }
 
+// A row of NaN makes NaN of all it may have read, as an unprotected softmax does.
+static void poison(pass *s) {
+    const call *c = s->f->c;
+    for (int64_t t = 0; t < c->channels; t++) {
+        s->value.dq[s->r.row * c->channels + t] = (double)NAN;
+        for (int64_t j = 0; j < s->r.at.n_key; j++) s->value.dk_t[t * c->keys + j] = (double)NAN;
+    }
+    for (int64_t i = 0; i < s->r.at.n_key * c->value_channels; i++) s->value.dv[i] = (double)NAN;
+}
+
 // A mean hands its gradient to what it averaged.
 static void empty_row(pass *s) {
     const call *c = s->f->c;
     const int64_t Dv = c->value_channels;
+    if (s->f->v.empty == HEED_EMPTY_NAN && s->r.at.n_key > 0) poison(s);
     int64_t end = 0, n = 0;
     if (s->f->v.empty == HEED_EMPTY_MEAN) end = s->r.at.n_key;
     if (s->f->v.empty == HEED_EMPTY_MEAN_CAUSAL) end = int64_max(0, int64_min(s->r.at.n_key, s->r.row + s->r.at.offset + 1));

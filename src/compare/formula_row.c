@@ -170,11 +170,15 @@ static const uint8_t *keep_of(const formula *f, const formula_row *r) {
     return c->keep + ((r->batch * c->heads + r->head) * c->queries + r->row) * c->keys;
 }
 
-static void drop(const formula *f, formula_row *r) {
+double formula_row_drop(const formula *f, const formula_row *r, int64_t j) {
     const uint8_t *keep = keep_of(f, r);
-    if (keep == NULL || f->v.dropout == DROPOUT_BEFORE_SOFTMAX) return;
-    const double factor = f->v.dropout == DROPOUT_NOT_RESCALED ? 1 : 1 / (1 - f->c->problem.dropout);
-    for (int64_t j = r->first; j < r->end; j++) r->w[j] *= keep[j] ? factor : 0;
+    if (keep == NULL || f->v.dropout == DROPOUT_BEFORE_SOFTMAX) return 1;
+    return keep[j] == 0 ? 0 : f->v.dropout == DROPOUT_NOT_RESCALED ? 1 : 1 / (1 - f->c->problem.dropout);
+}
+
+static void drop(const formula *f, formula_row *r) {
+    if (keep_of(f, r) == NULL) return;
+    for (int64_t j = r->first; j < r->end; j++) r->w[j] *= formula_row_drop(f, r, j);
 }
 
 static void drop_before(const formula *f, formula_row *r) {
