@@ -49,4 +49,5 @@ heed_status phase_run(phase_result *, const phase_row *, const phase_subject *, 
 
 // doctor_phases_layers.c
 heed_status phase_run_linear(phase_result *, const phase_row *, const phase_subject *, heed_error *);
+// doctor_phases_model.c
 heed_status phase_run_model(phase_result *, const phase_row *, const phase_subject *, heed_error *);

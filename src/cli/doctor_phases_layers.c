@@ -83,5 +83,3 @@ heed_status phase_run_linear(phase_result *r, const phase_row *row, const phase_
     engine_destroy(&e);
     return status;
 }
-
-heed_status phase_run_model(phase_result *r, const phase_row *row, const phase_subject *s, heed_error *error) { return HEED_OK; }

@@ -77,6 +77,16 @@ static const phase_row edges[] = {
     {3, PHASE_ATTENTION, 0, "memory order batch, token, head", "b2 h4/2 q40 d32 causal layout:bshd"},
 };
 
+// Phase 4: random weights, two rows of 14 tokens.
+static const phase_row models[] = {
+    {4, PHASE_MODEL, 0, "logits", "gpt2-nano b2 q14"},
+    {4, PHASE_MODEL, 0, "logits, left padding", "gpt2-nano b2 q14 pad:left"},
+    {4, PHASE_MODEL, 0, "logits, token by token", "gpt2-nano b1 q14 cache"},
+    {4, PHASE_MODEL, 0, "logits, bf16", "gpt2-nano b2 q14 bf16"},
+    {4, PHASE_MODEL, 0, "loss", "gpt2-nano b2 q14 loss"},
+    {4, PHASE_MODEL, 0, "gradient of every parameter", "gpt2-nano b2 q14 grad"},
+};
+
 // ---- The list ---------------------------------------------------------------------------------------------------------
 
 typedef struct { phase_row *rows; int n; } list;
@@ -145,6 +155,7 @@ int phase_rows(phase_row rows[PHASE_ROWS_MOST]) {
     add_combinations(&l);
     for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) rows[l.n++] = edges[i];
     add_sizes(&l);
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) rows[l.n++] = models[i];
     return l.n;
 }
 
