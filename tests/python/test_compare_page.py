@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shlex
 import subprocess
 
 import numpy as np
@@ -165,6 +166,21 @@ def test_every_verdict(run_heed, chromium, tmp_path, a, b, problem, more, parts)
     for part in parts:
         assert part in shown, part
     clean(page)
+
+
+def test_its_commands_repeat_it(run_heed, chromium, tmp_path):
+    """What the page says shows it again does, also of a file whose name a shell would read otherwise."""
+    run_heed("compare", "ref", "torch", "--problem", "b1 h2 q8 k16 d8 causal", "--capture", tmp_path / "it's a $(call) \\x.npz")
+    for a, b, problem in (("ref", "hf_eager", "b2 h2 q8 d8 causal pad:left seed:9"), ("ref", "it's a $(call) \\x.npz", "causal")):
+        first = run_heed("compare", a, b, "--problem", problem, "--html", "page.html", "--json", cwd=tmp_path)
+        before = (tmp_path / "page.html").read_bytes()
+        commands = open_page(chromium, tmp_path / "page.html").run("[...document.querySelectorAll('pre')].map(p => p.innerText)")
+        words = [shlex.split(command) for command in commands]
+        assert [w[:2] for w in words] == [["heed", "compare"], ["heed", "compare"], ["heed", "explain"]]
+        assert run_heed(*words[0][1:], cwd=tmp_path).returncode == 1 and (tmp_path / "page.html").read_bytes() == before
+        again = run_heed(*words[1][1:], cwd=tmp_path)
+        assert again.returncode == first.returncode == 1 and again.stdout == first.stdout
+        assert run_heed(*words[2][1:], cwd=tmp_path).returncode == 0
 
 
 def test_keys_read_values(run_heed, chromium, tmp_path):
