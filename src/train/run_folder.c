@@ -197,12 +197,65 @@ static heed_status write_run_json(const train_run *r, heed_error *error) {
     return status;
 }
 
+static const json_t *effective_of(const json_t *part) { return json_object_get(json_object_get(part, "options"), "effective"); }
+
+// An option's value as one would write it; free it.
+static char *value_text(const json_t *value) {
+    if (json_is_null(value)) return strdup("none");
+    return json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+}
+
+// Says what shapes the steps and is no longer what it was; how many steps, at which rates and in which precision is said
+// elsewhere, from the checkpoint.
+static void say_changes(const train_run *r, const json_t *before) {
+    static const char *const names[] = {
+        "padding_side", "packing_leak", "attn_implementation", "attn_preset", "lr_scheduler_kwargs", "weight_decay", "adam_beta1",
+        "adam_beta2", "adam_epsilon", "max_grad_norm",
+    };
+    json_t *now = r->asked->effective(&r->o);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const json_t *old = json_object_get(before, names[i]), *new = json_object_get(now, names[i]);
+        if (old == NULL || json_equal(old, new)) continue;
+        char *was = value_text(old), *is = value_text(new);
+        output_line(r->asked->out, LINE_NOTE, "resumed with --%s %.60s, it was %.60s: from here on it differs", names[i],
+                    is != NULL ? is : "?", was != NULL ? was : "?");
+        free(was);
+        free(is);
+    }
+    json_decref(now);
+}
+
+// A resumed run's model is the checkpoint's. Another one on the command line would be passed over, so it is refused.
+static heed_status check_resumed(const train_run *r, heed_error *error) {
+    char *run = r->resume == NULL ? NULL : run_of_checkpoint(r->resume);
+    char *path = run == NULL ? NULL : file_join(run, state_file);
+    json_t *whole = NULL;
+    heed_status status = HEED_OK;
+    if (path != NULL && json_file_read(&whole, path, NULL) == HEED_OK) {
+        const json_t *resumed = json_object_get(whole, "resumed");
+        const size_t parts = json_array_size(resumed);
+        const char *had = json_string_value(json_object_get(effective_of(whole), "model"));
+        if (had != NULL && json_object_get(r->asked->given, "model") != NULL && strcmp(had, r->o.model) != 0)
+            status = error_set(error, HEED_INVALID, "--model is %.200s, but the run to resume had %.200s; leave it out, or begin "
+                               "another run", r->o.model, had);
+        else say_changes(r, effective_of(parts > 0 ? json_array_get(resumed, parts - 1) : whole));
+    }
+    json_decref(whole);
+    free(path);
+    free(run);
+    return status;
+}
+
 heed_status run_open_folder(train_run *r, run_fault *fault, heed_error *error) {
     if (r->o.output_dir == NULL) r->o.output_dir = r->owned_folder = folder_name(r);
     if (r->o.output_dir == NULL) return error_set(error, HEED_NO_MEMORY, "no memory for the run folder's name");
     heed_status status = folder_make(r->o.output_dir, error);
     if (status == HEED_OK) status = take_folder(r, error);
     if (status == HEED_OK && run_check_folder(r, error) != HEED_OK) {    // again: another run may have begun meanwhile
+        *fault = FAULT_USAGE;
+        return error->status;
+    }
+    if (status == HEED_OK && check_resumed(r, error) != HEED_OK) {
         *fault = FAULT_USAGE;
         return error->status;
     }
