@@ -45,6 +45,10 @@ static bool plant(const call *c, const variant *v, int way, result *to) {
                            c->keep == NULL && v->sink == SINK_CLAIMED && v->lse == LSE_CLAIMED;
         if (way == EXACT) continue;
         if (plain && !r.empty) floor_simulate(&f, &r, way, (float *)(memory + formula_row_bytes(c)), to->out + i * Dv, &to->lse[i]);
+        if (v->layout == LAYOUT_OUT_SEQ_HEAD || v->layout == LAYOUT_OUT_BATCH_HEAD) {    // lse is not misread
+            formula_row_compute(&f, i / c->queries / c->heads, i / c->queries % c->heads, i % c->queries, &r);
+            to->lse[i] = r.lse;
+        }
         for (int64_t t = 0; t < Dv; t++) to->out[i * Dv + t] = formula_round(c->problem.dtype, to->out[i * Dv + t]);
         to->lse[i] = (double)(float)to->lse[i];
     }

@@ -214,6 +214,7 @@ void compare_report_print(const compare_report *r) {
     }
     if (v->kind == VERDICT_UNDECIDABLE)
         print_ids("asked", "these inputs cannot show:", v->asked_in_vain, v->n_asked_in_vain);
-    print_ids("blind to", "what these inputs cannot show:", f->undecidable, f->n_undecidable);
+    print_ids("blind to", "what these inputs cannot show (heed compare --probe FILE makes some that do):", f->undecidable,
+              f->n_undecidable);
     print_remarks(r->remarks);
 }

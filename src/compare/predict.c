@@ -85,6 +85,13 @@ typedef struct {
     int way;    // SIMULATE_NONE, or which simulation to write over out and lse
 } prediction_job;
 
+// Only out is misread: lse is the row's own.
+static void predict_own_lse(const prediction_job *job, const row_place *own, formula_row *r, int64_t i) {
+    formula_row_compute(job->f, own->batch, own->head, own->row, r);
+    floor_row(job->f, r, &job->factors, r->out, &job->to->var_lse[i]);    // what it says of out is dropped
+    job->to->lse[i] = r->lse;
+}
+
 static void predict_rows(void *context, int64_t item, int worker) {
     const prediction_job *job = context;
     const call *c = job->f->c;
@@ -92,13 +99,14 @@ static void predict_rows(void *context, int64_t item, int worker) {
     formula_row r = formula_row_at(c, memory);
     const int64_t Dv = c->value_channels;
     for (int64_t i = item * ROWS_AN_ITEM; i < int64_min((item + 1) * ROWS_AN_ITEM, job->rows->n); i++) {
-        const row_place at = source_of(job->f, job->rows->at[i]);
+        const row_place own = job->rows->at[i], at = source_of(job->f, own);
         formula_row_compute(job->f, at.batch, at.head, at.row, &r);
         floor_row(job->f, &r, &job->factors, job->to->var + i * Dv, &job->to->var_lse[i]);
         memcpy(job->to->out + i * Dv, r.out, (size_t)Dv * sizeof(double));
         job->to->lse[i] = r.lse;
-        if (job->way == SIMULATE_NONE || r.empty) continue;
-        floor_simulate(job->f, &r, job->way, (float *)(memory + formula_row_bytes(c)), job->to->out + i * Dv, &job->to->lse[i]);
+        if (job->way != SIMULATE_NONE && !r.empty)
+            floor_simulate(job->f, &r, job->way, (float *)(memory + formula_row_bytes(c)), job->to->out + i * Dv, &job->to->lse[i]);
+        if (memcmp(&own, &at, sizeof own) != 0) predict_own_lse(job, &own, &r, i);
     }
 }
 

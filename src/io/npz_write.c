@@ -17,7 +17,7 @@ typedef struct { text_string file, directory; int64_t members; heed_error *error
 
 static void put(text_string *s, uint64_t value, int bytes) {
     for (int i = 0; i < bytes; i++) {
-        const char byte = (char)(value >> 8 * i);
+        const char byte = i < 8 ? (char)(value >> 8 * i) : 0;
         text_append(s, &byte, 1);
     }
 }

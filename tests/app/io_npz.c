@@ -82,7 +82,7 @@ static void test_damage(void) {
 typedef struct { unsigned char at[1 << 16]; size_t n; } bytes;
 
 static void put(bytes *b, uint64_t x, int n) {
-    for (int i = 0; i < n; i++) b->at[b->n++] = (unsigned char)(x >> 8 * i);
+    for (int i = 0; i < n; i++) b->at[b->n++] = i < 8 ? (unsigned char)(x >> 8 * i) : 0;
 }
 
 static void put_all(bytes *b, const void *from, size_t n) {

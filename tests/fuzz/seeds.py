@@ -123,6 +123,15 @@ def npz():
             yield b"\0" + file.getvalue()
 
 
+def captures():
+    q, k = bytes([4, 33, 2, 3]), bytes([4, 33, 2, 4])
+    tensors = b"".join(bytes([i, 11]) + shape for i, shape in ((0, q), (1, k), (2, k), (3, q)))
+    more = bytes([5, 11, 1, 2, 0, 0]) + bytes([9, 9, 2, 1, 2, 0]) + bytes([8, 0, 2, 3, 4, 0]) + bytes([11, 9, 1, 4, 0, 0])
+    for text in (b"causal", b"", b"b1 h2 q3 k4 d2 sink", b"sink pad:left mask:q,k docs", b"bf16 rope:half",
+                 b"grad bias dropout:0.5"):
+        yield text + b"\0" + tensors + more + bytes(range(24))
+
+
 def run_files():
     state = {"format": 2, "step": 5, "steps": 10, "steps_per_epoch": 4, "epoch": 1.25, "loss_sum": 3.5, "window_loss": 0.5,
              "window_steps": 1, "tokens": 99, "evaluation_due": False, "seed": 42, "batch_size": 8,
@@ -162,6 +171,7 @@ def seeds():
         "json": [b'{"a":1,"b":[0.5,true,null,"x\\u0041"],"c":{"d":-0.0}}', b'{"a":"\\ud83d\\ude00"}',
              b'{"t":"gelu_new","n":1e-5}'],
         "npz": list(npz()),
+        "capture": list(captures()),
         "safetensors": [safetensors(f) for f in files] + [safetensors(files[1], {"format": "pt"}),
                     b"\xff" * 8 + b"{}"],
         "tokenizer_files": list(tokenizers()),
@@ -185,6 +195,8 @@ WORDS = {
              "\\\\u0000", "\\\\ud800"],
     "safetensors": ['"dtype"', '"shape"', '"data_offsets"', '"__metadata__"', "F32",
                     "F16", "BF16", "I64", "F8_E4M3", "[]"],
+    "capture": "causal sink bias mask:q,k pad:left docs count:rand alibi grad dropout:0.5 rope:half rope:pairs bf16 f16 kv:int8 "
+               "ragged paged:4 h2/1 q3 k4 b1 d2/1 layout:bshd".split(),
     "npz": ["'descr'", "'fortran_order'", "'shape'", "True", "False", "'<f4'", "'>u2'", "'|b1'", "'<U9'", "'|O'", "(3,)", "()",
             "PK\\x05\\x06", "PK\\x06\\x06"],
     "model": ["n_inner", "n_head", "vocab_size", "lm_head.weight", ".attn.bias",

@@ -221,3 +221,43 @@ def test_objects_and_pickles(heed, tmp_path):
     for name in ("a.npz", "a.pt", "b.npz"):
         done = subprocess.run([str(heed), "doctor", str(tmp_path / name)], capture_output=True, text=True)
         assert done.returncode == 3 and "pickle" in done.stderr and done.stderr.count("\n") == 1, (name, done.stderr)
+
+
+def captured(case, **more):
+    """out and lse, exactly enough: in double."""
+    q, k, v = case.q.double(), *(x.double().repeat_interleave(case.heads // x.shape[1], 1) for x in (case.k, case.v))
+    scores = (q @ k.transpose(-1, -2) * case.scale).masked_fill(~case.visible(), -math.inf)
+    case.arrays |= {"out": (scores.softmax(-1) @ v).to(TYPES[case.type]), "lse": scores.logsumexp(-1).float(), **more}
+    return case
+
+
+def test_lse_conventions_and_layouts(heed, tmp_path):
+    """What is right but lies otherwise than it is read, or is counted otherwise."""
+    plain = {"causal": True, "window": None, "pad": False, "bias": False, "rope": None, "square": True}
+    case = captured(Case(2, **plain))
+    assert doctor(heed, save(tmp_path / "a.npz", case.arrays, case.text))["verdict"] in ("SAME", "ROUNDING")
+    case.arrays["lse"] = case.arrays["lse"] / math.log(2)
+    report = doctor(heed, save(tmp_path / "a.npz", case.arrays, case.text))
+    assert report["verdict"] == "SEMANTIC" and "lse.base2" in names(report)
+    for seed in range(20, 24):
+        case = captured(Case(seed, **plain))
+        if case.heads == 1:
+            continue
+        out = case.arrays["out"]
+        case.arrays["out"] = out.transpose(1, 2).contiguous().view(out.shape)
+        report = doctor(heed, save(tmp_path / "a.safetensors", case.arrays, case.text))
+        assert report["verdict"] == "SEMANTIC" and "layout.seq_head" in names(report), (seed, case.text, names(report))
+
+
+def test_gradients_of_autograd(heed, tmp_path):
+    """dq, dk, dv as PyTorch gives them are rounding."""
+    for seed in range(3):
+        case = Case(seed, type="f32", rope=None, pad=False, bias=False, causal=True)
+        for x in (case.q, case.k, case.v):
+            x.requires_grad_()
+        out = case.compute()
+        case.arrays |= {"out": out.detach(), "dout": torch.randn(out.shape)}
+        out.backward(case.arrays["dout"])
+        case.arrays |= {n: x.detach() for n, x in case.arrays.items()} | {f"d{n}": getattr(case, n).grad for n in "qkv"}
+        report = doctor(heed, save(tmp_path / "a.npz", case.arrays, case.text + " grad"))
+        assert report["verdict"] == "ROUNDING", (seed, case.text, names(report))
