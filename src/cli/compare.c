@@ -56,10 +56,14 @@ static int report(const args *a, const compare_options *o, const comparison *k) 
     char text[512];
     problem_line_print(&k->line, text, sizeof text);
     const compare_report told = {text, k->side[0].name, k->side[1].name, k->remarks.text, &k->v};
+    const compare_page_wish page = {.path = o->html, .ask = o->ask, .probe = o->probe,
+                                    .problem = o->probe != NULL ? o->problem : NULL,
+                                    .seed = o->probe != NULL && args_given(a, "--seed") ? o->seed : -1,
+                                    .n_threads = (int)o->threads, .quiet = o->json};
     int written = STATUS_DONE;
     if (o->json) written = output_json(a, compare_report_json(&told));
     else compare_report_print(&told);
-    if (written == STATUS_DONE && o->html != NULL) written = compare_page_write(a, o->html, k, &told, (int)o->threads, o->json);
+    if (written == STATUS_DONE && o->html != NULL) written = compare_page_write(a, &page, k, &told);
     return written != STATUS_DONE ? written : compare_report_status(&k->v);
 }
 

@@ -94,13 +94,15 @@ static json_t *shape_json(const call *c) {
 }
 
 // What `--json` prints, and under "page" what only pictures need.
-static json_t *page_json(const comparison *k, const compare_report *r, const picture *p) {
+static json_t *page_json(const compare_page_wish *w, const comparison *k, const compare_report *r, const picture *p) {
     const verdict *v = &k->v;
     const findings *told = &v->of[v->side < 0 ? 1 : v->side];
     json_t *data = compare_report_json(r);
-    json_t *more = json_pack("{s:s, s:o, s:[o,o], s:o, s:o, s:o, s:[I,I], s:o}", "heed", heed_version(), "shape", shape_json(&k->c),
-                             "sides", side_json(&v->of[0]), side_json(&v->of[1]), "screened", screened_json(told), "blind",
-                             blind_json(told->undecidable, told->n_undecidable), "asked",
+    json_t *given = json_pack("{s:o, s:o, s:o, s:o}", "problem", json_text(w->problem), "probe", json_text(w->probe), "ask",
+                              json_text(w->ask), "seed", w->seed < 0 ? json_null() : json_integer((json_int_t)w->seed));
+    json_t *more = json_pack("{s:s, s:o, s:o, s:[o,o], s:o, s:o, s:o, s:[I,I], s:o}", "heed", heed_version(), "given", given,
+                             "shape", shape_json(&k->c), "sides", side_json(&v->of[0]), side_json(&v->of[1]), "screened",
+                             screened_json(told), "blind", blind_json(told->undecidable, told->n_undecidable), "asked",
                              blind_json(v->asked_in_vain, v->n_asked_in_vain), "bad_rows", (json_int_t)v->at.bad_rows,
                              (json_int_t)v->at.rows, "picture", picture_json(p));
     if (data == NULL || more == NULL || json_object_set_new(data, "page", more) != 0) {
@@ -110,33 +112,32 @@ static json_t *page_json(const comparison *k, const compare_report *r, const pic
     return data;
 }
 
-static int write_text(const args *a, const char *path, const text_string *text, bool quiet) {
+static int write_text(const args *a, const compare_page_wish *w, const text_string *text) {
     heed_error error;
-    if (file_replace(path, text->text, text->length, &error) != HEED_OK) return args_fail(a, STATUS_SYSTEM, "%s", error.text);
-    if (!quiet) {
-        printf("page         ");
-        output_shown(path, strlen(path));
-        printf(": %s\n", output_bytes((double)text->length).text);
-    }
+    if (file_replace(w->path, text->text, text->length, &error) != HEED_OK) return args_fail(a, STATUS_SYSTEM, "%s", error.text);
+    if (w->quiet) return STATUS_DONE;
+    printf("page         ");
+    output_shown(w->path, strlen(w->path));
+    printf(": %s\n", output_bytes((double)text->length).text);
     return STATUS_DONE;
 }
 
-int compare_page_write(const args *a, const char *path, const comparison *k, const compare_report *r, int n_threads, bool quiet) {
+int compare_page_write(const args *a, const compare_page_wish *w, const comparison *k, const compare_report *r) {
     static const char *const styles[] = {embedded_page_css, embedded_charts_css, embedded_compare_css, NULL};
     static const char *const scripts[] = {embedded_page_js, embedded_charts_js, embedded_maps_js, embedded_compare_js, NULL};
     const observed of_a = call_results_observed(&k->results[0]), of_b = call_results_observed(&k->results[1]);
     picture seen;
     heed_error error;
     text_string text = {0};
-    if (picture_make(&seen, &k->c, &of_a, &of_b, &k->v, n_threads, &error) != HEED_OK) {
+    if (picture_make(&seen, &k->c, &of_a, &of_b, &k->v, w->n_threads, &error) != HEED_OK) {
         picture_free(&seen);
         return args_fail_error(a, &error);
     }
-    json_t *data = page_json(k, r, &seen);
+    json_t *data = page_json(w, k, r, &seen);
     const page p = {.title = "heed compare", .styles = styles, .scripts = scripts, .data = data};
     if (data != NULL) page_write(&p, &text);
     const bool failed = data == NULL || text.failed;
-    const int status = failed ? args_fail(a, STATUS_SYSTEM, "out of memory") : write_text(a, path, &text, quiet);
+    const int status = failed ? args_fail(a, STATUS_SYSTEM, "out of memory") : write_text(a, w, &text);
     picture_free(&seen);
     json_decref(data);
     free(text.text);

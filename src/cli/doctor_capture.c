@@ -21,9 +21,10 @@ int doctor_capture(const args *a) {
     if (status == HEED_OK) {
         problem_line_print(&k->line, text, sizeof text);
         const compare_report told = {text, k->side[0].name, k->side[1].name, k->remarks.text, &k->v};
+        const compare_page_wish page = {.path = o->html, .seed = -1, .n_threads = wish.n_threads, .quiet = o->json};
         if (o->json) done = output_json(a, compare_report_json(&told));
         else compare_report_print(&told);
-        if (done == STATUS_DONE && o->html != NULL) done = compare_page_write(a, o->html, k, &told, wish.n_threads, o->json);
+        if (done == STATUS_DONE && o->html != NULL) done = compare_page_write(a, &page, k, &told);
         if (done == STATUS_DONE) done = compare_report_status(&k->v);
     } else {
         done = comparison_fail(a, k, &error);

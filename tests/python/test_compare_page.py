@@ -171,10 +171,14 @@ def test_every_verdict(run_heed, chromium, tmp_path, a, b, problem, more, parts)
 def test_its_commands_repeat_it(run_heed, chromium, tmp_path):
     """What the page says shows it again does, also of a file whose name a shell would read otherwise."""
     run_heed("compare", "ref", "torch", "--problem", "b1 h2 q8 k16 d8 causal", "--capture", tmp_path / "it's a $(call) \\x.npz")
-    for a, b, problem in (("ref", "hf_eager", "b2 h2 q8 d8 causal pad:left seed:9"), ("ref", "it's a $(call) \\x.npz", "causal")):
-        first = run_heed("compare", a, b, "--problem", problem, "--html", "page.html", "--json", cwd=tmp_path)
+    for a, b, *options in (("ref", "hf_eager", "--problem", "b2 h2 q8 d8 causal pad:left", "--seed", "9"),
+                           ("ref", "it's a $(call) \\x.npz"),
+                           ("ref", "torch", "--problem", "b1 h2 q8 k16 d8 causal", "--probe", "p.npz", "--seed", "3"),
+                           ("ref", "torch", "--problem", "b1 h2 q8 k16 d8 causal", "--ask", "window.none")):
+        first = run_heed("compare", a, b, *options, "--html", "page.html", "--json", cwd=tmp_path)
         before = (tmp_path / "page.html").read_bytes()
-        commands = open_page(chromium, tmp_path / "page.html").run("[...document.querySelectorAll('pre')].map(p => p.innerText)")
+        page = open_page(chromium, tmp_path / "page.html")
+        commands = page.run("[...document.querySelectorAll('#again pre')].map(p => p.innerText)")
         words = [shlex.split(command) for command in commands]
         assert [w[:2] for w in words] == [["heed", "compare"], ["heed", "compare"], ["heed", "explain"]]
         assert run_heed(*words[0][1:], cwd=tmp_path).returncode == 1 and (tmp_path / "page.html").read_bytes() == before

@@ -489,9 +489,12 @@ function hypotheses() {
 
 function blind() {
     if (page.blind.length === 0) return null;
+    const forward = Object.keys(data.gradients || {}).length === 0;    // what --probe makes inputs for
     return el("section", {id: "blind"}, el("h2", {}, "What these inputs cannot show"),
               el("p", {class: "lead"}, "Had one of these been done as well, the result would be the same to within rounding: " +
-                 "nothing here speaks for or against them. Other data may show them."),
+                 "nothing here speaks for or against them. Other data may show them." +
+                 (forward ? " This looks for it:" : "")),
+              forward ? el("pre", {}, el("code", {}, `heed compare --probe probe.npz --problem ${quoted(data.problem)}`)) : null,
               el("ul", {class: "ids"}, ...page.blind.map((one) => el("li", {}, el("code", {}, one.id), `: ${one.says}`))));
 }
 
@@ -500,7 +503,12 @@ function blind() {
 function quoted(word) { return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, "'\\''")}'`; }
 
 function again() {
-    const {shape} = page, call = `heed compare ${quoted(data.a)} ${quoted(data.b)} --problem ${quoted(data.problem)}`;
+    // Inputs of --probe are made for the problem that was given, whatever its sizes became; others are what the text says.
+    const {shape, given} = page, problem = given.problem !== null ? given.problem : data.problem;
+    const call = [`heed compare ${quoted(data.a)} ${quoted(data.b)} --problem ${quoted(problem)}`,
+                  given.seed !== null ? `--seed ${given.seed}` : null,
+                  given.probe !== null ? `--probe ${quoted(given.probe)}` : null,
+                  given.ask !== null ? `--ask ${quoted(given.ask)}` : null].filter((part) => part !== null).join(" ");
     const about = `${shape.batch} sequence${shape.batch === 1 ? "" : "s"}, ${shape.heads} heads over ${shape.kv_heads} of keys ` +
                   `and values, ${shape.queries} rows by ${shape.keys} keys, ${shape.channels} channels, ${shape.dtype}`;
     const commands = [`${call} --html page.html`, `${call} --json`, `heed explain ${quoted(data.problem)}`];
