@@ -6,6 +6,7 @@ set(heed_test_seconds 300)    # sanitizers and qemu are slow; a test itself stay
 # Labels: pool = runs on a caller's own threads (tsan); smoke = the sample that aarch64 runs under qemu.
 set(heed_smoke_tests algebra dispatch edits errors grad kernels pool problem_text simd)
 if(HEED_SANITIZE)
+  set(heed_test_seconds 900)      # beside other work, too
   set(heed_arguments_impls 60)    # drawn problems; 250 without sanitizers
 endif()
 
