@@ -128,7 +128,8 @@ static heed_status find_ids(model_findings *f, const doctor_options *o, heed_err
     if (status != HEED_OK) return status;
     if (ids != NULL) {
         status = take_ids(f, ids->dims == 2 ? ids->shape[0] : 1, ids->shape[ids->dims - 1], error);
-        for (int64_t i = 0; i < ids->elements && status == HEED_OK; i++) f->id[i] = (int32_t)fmin(tensor_value(ids, i), INT32_MAX);
+        for (int64_t i = 0; i < ids->elements && status == HEED_OK; i++)
+            f->id[i] = (int32_t)fmax(-1, fmin(tensor_value(ids, i), INT32_MAX));
     } else if (o->ids != NULL) {
         status = read_ids(f, o->ids, error);
     } else if (o->prompt != NULL || speaks) {

@@ -56,10 +56,10 @@ int doctor_model_json(const args *a, const model_findings *f) {
 enum { ROWS_SHOWN = 12 };
 
 static void print_weights(const weight_map *m) {
-    printf("weights      ");
+    const char *between = "weights      ";
     for (int k = 0; k < WEIGHT_KINDS; k++)
-        if (m->count[k] > 0) printf("%lld %s  ", (long long)m->count[k], weight_kinds[k]);
-    printf("%s\n", m->copy != NULL ? m->copy : "");
+        if (m->count[k] > 0) printf("%s%lld %s", between, (long long)m->count[k], weight_kinds[k]), between = ", ";
+    printf("%s%s\n", m->copy != NULL ? ": " : "", m->copy != NULL ? m->copy : "");
     int shown = 0;
     for (int64_t i = 0; i < m->n; i++) {
         const weight_row *r = &m->row[i];

@@ -26,11 +26,13 @@ typedef struct {
 static const char *const titles[PHASES + 1] = {"", "components alone", "combinations", "edges and precision", "a whole model"};
 static const char *const outcomes[] = {"pass", "FAIL", "refused"};
 
+static bool names_phase(const phases *p) { return p->only[0] >= '1' && p->only[0] <= '0' + PHASES && p->only[1] == 0; }
+
 // Layers and gradients are no convention's.
 static bool chosen(const phases *p, const phase_row *r) {
     if (p->subject.side.preset != NULL && (r->kind == PHASE_GRADIENT || r->kind == PHASE_LINEAR)) return false;
     if (p->only == NULL) return true;
-    if (p->only[0] >= '1' && p->only[0] <= '0' + PHASES && p->only[1] == 0) return r->phase == p->only[0] - '0';
+    if (names_phase(p)) return r->phase == p->only[0] - '0';
     return strcmp(r->what, p->only) == 0 || strcmp(r->text, p->only) == 0;
 }
 
@@ -96,7 +98,7 @@ static void print_row(phases *p, const phase_row *row, const phase_result *r) {
     if (r->outcome == PHASE_REFUSED) return;
     command_of(p, row, command, sizeof command);
     printf("           %s\n", command);
-    if (p->only == NULL || !r->judged) return;
+    if (p->only == NULL || names_phase(p) || !r->judged) return;
     const compare_report told = {row->text, "ref", p->subject.side.name, "", &r->v};
     putchar('\n');
     compare_report_print(&told);
