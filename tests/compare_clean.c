@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIZE = 48, LONG = 600, EVERY = 16 };
+enum { SIZE = 28, LONG = 600, EVERY = 16 };
 
 // A way to compute: an implementation and instruction set, or a simulation of rows and one of gradients over what ref gives.
 typedef struct { const char *implementation, *cpu; int rows; gradient_way gradients; } way;
@@ -122,7 +122,7 @@ int main(int argc, char **argv) {
         pair(argv[1], atoi(argv[2]), atoi(argv[3]));
         return test_end();
     }
-    const int pairs = argc > 1 ? atoi(argv[1]) : 100;
+    const int pairs = argc > 1 ? atoi(argv[1]) : 200;
     random_stream r = random_of(argc > 2 ? (uint64_t)atoi(argv[2]) : 1, 3);
     for (int i = 0; i < pairs; i++) {
         drawn_random_text(&r, argc > 1 && i % EVERY == EVERY - 1 ? LONG : SIZE, text, sizeof text);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIZE = 64 };
+enum { SIZE = 40 };
 static long clean_right, named, blind;
 
 // ---- What is observed ---------------------------------------------------------------------------------------------

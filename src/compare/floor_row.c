@@ -167,11 +167,29 @@ static void scores(const formula *f, const formula_row *r, bool back, float *x) 
     }
 }
 
+bool floor_simulates(const variant *v) {
+    const bool tiles = v->tile == TILE_CLAIMED || v->tile == TILE_TAIL_DROPPED;
+    return tiles;
+}
+
+// Sinks that are not in the softmax, as formula_row.c has them.
+static void finish_sink(const formula *f, const formula_row *r, float *o) {
+    const call *c = f->c;
+    const double sink = formula_sink(f, r->head);
+    if (sink == -INFINITY) return;
+    const double *value = f->value + (r->batch * c->kv_heads + r->kv_head) * c->keys * c->value_channels;
+    const float share = f->v.sink == SINK_IN_VALUE && r->at.n_key > 0 ? expf((float)(sink - r->lse)) : 0;
+    for (int64_t t = 0; t < c->value_channels; t++) {
+        if (f->v.sink == SINK_AFTER_SOFTMAX) o[t] /= 1 + expf((float)sink);
+        if (f->v.sink == SINK_IN_VALUE && r->at.n_key > 0) o[t] += share * (float)value[t];
+    }
+}
+
 void floor_simulate(const formula *f, const formula_row *r, int way, float *scratch, double *out, double *lse) {
     const call *c = f->c;
     const int64_t Dv = c->value_channels, tile = way == 1 ? 64 : int64_max(1, c->keys);
     float *x = scratch, *o = scratch + c->keys;
-    const double sink = f->v.sink == SINK_CLAIMED ? formula_sink(f, r->head) : (double)-INFINITY;
+    const double sink = formula_row_sink(f, r);
     running s = {.m = -INFINITY, .back = way == 1, .round = way == 1};
     memset(o, 0, (size_t)Dv * sizeof *o);
     scores(f, r, s.back, x);
@@ -190,6 +208,9 @@ void floor_simulate(const formula *f, const formula_row *r, int way, float *scra
             for (int64_t t = 0; r->shown[j] && t < Dv; t++) o[t] += p * (float)value[j * Dv + t];
         }
     }
+    finish_sink(f, r, o);
     for (int64_t t = 0; t < Dv; t++) out[t] = formula_round(c->problem.dtype, (double)o[t]);
+    if (f->v.lse == LSE_NO_SINK && sink != -INFINITY) s.z -= expf((float)sink - s.m);
     *lse = (double)(s.m + logf(s.z));
+    if (f->v.lse == LSE_BASE2) *lse = (double)((float)*lse / logf(2));
 }

@@ -24,6 +24,7 @@ double floor_row_spread(const formula *, const formula_row *);    // 1 + X^2 + E
 // The row once more in f32, as correct code might compute it: way 0 in one piece, 1 in tiles of 64 keys from the last to the
 // first with p rounded to storage before the products, 2 the weights normalised, then rounded. FLOOR_WAYS in all.
 enum { FLOOR_WAYS = 3 };
+bool floor_simulates(const variant *);    // not: formulas that go by tiles
 void floor_simulate(const formula *, const formula_row *, int way, float *scratch, double *out, double *lse);
 size_t floor_scratch_floats(const call *);
 

@@ -122,6 +122,8 @@ static void scale_inverse_d(const call *c, variant *v, double x) { v->scale = 1 
 static void scale_dv(const call *c, variant *v, double x) { v->scale = 1 / sqrt((double)c->value_channels); }
 static void scale_log2(const call *c, variant *v, double x) { v->scale *= log(2), v->sink_factor = log(2); }
 
+static void scale_fitted(const call *c, variant *v, double scale) { if (scale != 0) v->scale = scale; }
+
 static void cap_none(const call *c, variant *v, double x) { v->cap = CAP_NONE; }
 static void cap_before(const call *c, variant *v, double x) { v->cap = CAP_BEFORE_SCALE; }
 static void cap_after_mask(const call *c, variant *v, double x) { v->cap = CAP_AFTER_MASK; }
@@ -209,6 +211,12 @@ const hypothesis hypotheses[] = {
 #undef HYPOTHESIS
 
 int hypotheses_count(void) { return (int)(sizeof hypotheses / sizeof *hypotheses) - 1; }
+
+bool hypothesis_fits(const hypothesis *h, const call *c, double *low, double *high) {
+    if (h->edit == rope_theta) *low = 10, *high = 1e9;
+    if (h->edit == scale_fitted) *low = fabs(c->problem.scale) / 64, *high = fabs(c->problem.scale) * 64;
+    return (h->edit == rope_theta || h->edit == scale_fitted) && h->applies(c) && c->problem.scale != 0;
+}
 
 static bool among(const char *names, const char *id) {
     const size_t n = strlen(id);

@@ -19,4 +19,6 @@ typedef struct {
 
 extern const hypothesis hypotheses[];    // ends with a row without an id
 int hypotheses_count(void);
+// Can its parameter be fitted, where none of the table's explains, and between which numbers?
+bool hypothesis_fits(const hypothesis *, const call *, double *low, double *high);
 const hypothesis *hypothesis_find(const char *id);    // by id or alias; NULL: unknown

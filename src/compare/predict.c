@@ -230,8 +230,9 @@ residual residual_of(const call *c, const prediction *p, const observed *seen, c
     return r;
 }
 
-heed_status residual_of_correct(residual *most, const predictor *by, const variant *v, const row_list *rows, heed_error *error) {
+heed_status residual_of_correct(residual *most, const predictor *by, const variant *of, const row_list *rows, heed_error *error) {
     prediction right, run;
+    const variant *v = floor_simulates(of) ? of : &by->claim.v;    // else the claim's: its rows have the same size
     *most = (residual){.rms = 1, .peak = 1, .rms_lse = 1, .peak_lse = 1, .rows = rows->n};
     heed_status status = prediction_make(&right, by, v, rows, error);
     row_list dense = {.at = malloc(size_mul((size_t)int64_max(1, rows->n), sizeof *dense.at)), .n = rows->n};

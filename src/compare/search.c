@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "compare/gradient.h"
+#include "compare/search_fit.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -107,7 +108,8 @@ static void list_undecidable(search *s) {
             tried = true;
             visible |= s->list[i].visible;
         }
-        if (!h->applies(s->c) || (tried && visible)) continue;
+        double low, high;
+        if (!h->applies(s->c) || (tried && visible) || (!tried && hypothesis_fits(h, s->c, &low, &high))) continue;
         if (is_precision(h)) f->note[f->n_notes++] = h;
         f->undecidable[f->n_undecidable++] = h;
     }
@@ -252,6 +254,23 @@ static heed_status search_pairs(search *s) {
     return confirm(s, s->n_singles, s->n);
 }
 
+// ---- Numbers that no table holds ----------------------------------------------------------------------------------
+
+static heed_status search_fitted(search *s) {
+    const int first = s->n;
+    for (const hypothesis *h = hypotheses; h->id != NULL; h++) {
+        double low, high, number;
+        if (!hypothesis_fits(h, s->c, &low, &high)) continue;
+        heed_status status = fit_parameter(&number, h, &s->by, s->seen, &s->sample, s->error);
+        if (status != HEED_OK) return status;
+        const int before = s->n;
+        if (number > 0) add_single(s, h, number);
+        if (s->n > before) status = screen(s, &s->list[before]);
+        if (status != HEED_OK) return status;
+    }
+    return s->n > first ? confirm(s, first, s->n) : HEED_OK;
+}
+
 // ---- All together -------------------------------------------------------------------------------------------------
 
 static heed_status begin(search *s, int n_threads) {
@@ -283,7 +302,8 @@ static heed_status run(search *s) {
         explanation nearest[NEAREST];
         const int n = f->n_nearest;
         memcpy(nearest, f->nearest, sizeof nearest);
-        status = search_pairs(s);
+        status = search_fitted(s);
+        if (status == HEED_OK && f->n_explained == 0) status = search_pairs(s);
         if (f->n_explained == 0 && f->n_nearest == 0) memcpy(f->nearest, nearest, sizeof nearest), f->n_nearest = n;
     }
     if (status == HEED_OK && s->c->dout != NULL && gradients_observed(s->seen))
