@@ -92,6 +92,21 @@ static bool listed(const findings *f, const hypothesis *h) {
     return false;
 }
 
+// Is a number of the result not finite where the claim's is, or the reverse? An lse of -infinity is a row that sees nothing: that
+// is another formula, not a NaN.
+static bool nan_apart(const work *w, const observed *seen) {
+    const call *c = w->c;
+    for (int64_t i = 0; i < w->all.n; i++) {
+        const row_place at = w->all.at[i];
+        const int64_t place = (at.batch * c->heads + at.head) * c->queries + at.row, Dv = c->value_channels;
+        if (apart(c, seen->out + place * Dv, w->claim.out + i * Dv)) return true;
+        if (seen->lse != NULL && isnan(seen->lse[place]) != isnan(w->claim.lse[i])) return true;
+    }
+    for (int i = 0; i < GRADIENTS; i++)
+        if (observed_gradient(seen, i) != NULL && !row_is_finite(observed_gradient(seen, i), gradient_size(c, i))) return true;
+    return false;
+}
+
 static void decide(work *w, const observed *a, const observed *b, const hypothesis *const *ask) {
     verdict *v = w->v;
     const int64_t rows = w->all.n;
@@ -100,7 +115,8 @@ static void decide(work *w, const observed *a, const observed *b, const hypothes
         same &= equal(observed_gradient(a, i), observed_gradient(b, i), gradient_size(w->c, i));
     v->side = !is_rounding(&v->of[1]) ? 1 : !is_rounding(&v->of[0]) ? 0 : -1;
     const findings *f = v->side < 0 ? NULL : &v->of[v->side];
-    v->kind = same ? VERDICT_SAME : f == NULL ? VERDICT_ROUNDING : f->claim.apart > 0 ? VERDICT_NAN : VERDICT_SEMANTIC;
+    const bool nan = f != NULL && f->claim.apart > 0 && nan_apart(w, v->side == 1 ? b : a);
+    v->kind = same ? VERDICT_SAME : f == NULL ? VERDICT_ROUNDING : nan ? VERDICT_NAN : VERDICT_SEMANTIC;
     for (int i = 0; ask != NULL && ask[i] != NULL; i++)
         if (listed(&v->of[1], ask[i]) || !ask[i]->applies(w->c)) v->asked_in_vain[v->n_asked_in_vain++] = ask[i];
     if (v->n_asked_in_vain > 0 && v->kind <= VERDICT_ROUNDING) v->kind = VERDICT_UNDECIDABLE;
