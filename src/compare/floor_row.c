@@ -119,7 +119,9 @@ void floor_row(const formula *f, const formula_row *r, const floor_factors *by, 
         const double ulp = floor_ulp(c->problem.dtype, r->out[t]);
         var[t] = ulp * ulp / 12 + of_p * var[t] + u2 * sums * absolute[t] * absolute[t];
     }
-    *var_lse = u2 * (r->lse * r->lse + by->k * by->k * spread * squares + sums) + by->c * by->c * squares;
+    // Where scores pass through the storage type, one near the middle of two numbers may become either.
+    const bool stored = f->v.rope.round_result || f->v.rope.round_products || f->v.rounding != ROUND_CLAIMED;
+    *var_lse = u2 * (r->lse * r->lse + by->k * by->k * spread * squares + sums) + (stored ? by->c * by->c * squares : 0);
 }
 
 // ---- Simulations --------------------------------------------------------------------------------------------------
@@ -163,7 +165,8 @@ static void scores(const formula *f, const formula_row *r, bool back, float *x) 
             const int64_t t = back ? c->channels - 1 - i : i;
             sum += (float)q[t] * (float)k[t * c->keys + j];
         }
-        x[j] = (float)(r->x[j] + ((double)((float)f->v.scale * sum) - f->v.scale * r->raw[j]));    // the edits add no more
+        const double off = (double)((float)f->v.scale * sum) - f->v.scale * r->raw[j];    // the edits add no more
+        x[j] = (float)(r->x[j] + f->v.exponent_factor * off);
     }
 }
 

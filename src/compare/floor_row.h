@@ -6,7 +6,7 @@
 //               + c^2 sum p^2 v^2                                      p is rounded to storage: c is 0.41 of its unit
 //               + u^2 k^2 (1 + X^2 + E[x^2]) sum p^2 v^2               scores, exp and p in f32
 //               + u^2 (1 + keys / 100) (sum p |v|)^2                   sums in f32
-//     var lse   = u^2 (lse^2 + k^2 (1 + X^2 + E[x^2]) sum p^2 + 1 + keys / 100) + c^2 sum p^2
+//     var lse   = u^2 (lse^2 + k^2 (1 + X^2 + E[x^2]) sum p^2 + 1 + keys / 100)    (+ c^2 sum p^2 where scores are stored)
 // X^2 and x^2 stand for all that a score is made of: slopes and bias are in it term by term, as they are rounded, since their sum
 // may cancel; and p of lse is before dropout, for what is dropped is in lse all the same.
 #pragma once

@@ -168,7 +168,7 @@ static void find_delta(pass *s) {
 static double take_pair(pass *s, int64_t j, double c2, double least) {
     const formula *f = s->f;
     const double delta = f->v.grad == GRAD_DELTA_MISSING ? 0 : s->delta;
-    double ds = in_f32(s, s->p[j] * (s->drop[j] * s->dw[j] - delta));
+    double ds = in_f32(s, f->v.exponent_factor * s->p[j] * (s->drop[j] * s->dw[j] - delta));
     if (s->way != GRADIENTS_EXACT) ds = stored(s, ds);
     const double factor = f->v.grad == GRAD_SCALE_MISSING ? 1 : f->v.grad == GRAD_SCALE_TWICE ? square(f->v.scale) : f->v.scale;
     s->draw[j] = factor * s->slope[j] * ds;

@@ -117,7 +117,7 @@ static void spoil_cache(const formula *f, double *rows, int64_t channels) {
         for (int64_t g = 0; g < c->kv_heads && n > 0; g++) {
             double *head = rows + (b * c->kv_heads + g) * c->keys * channels;
             if (f->v.cache == CACHE_STALE_LAST) memset(head + (n - 1) * channels, 0, (size_t)channels * sizeof *head);
-            for (int64_t i = 0; f->v.cache == CACHE_PAGE_ORDER && i < page * channels && 2 * page <= n; i++) {
+            for (int64_t i = 0; f->v.cache == CACHE_PAGE_ORDER && i < page * channels && 2 * page <= c->keys; i++) {
                 const double held = head[i];    // the first two pages change places
                 head[i] = head[page * channels + i];
                 head[page * channels + i] = held;

@@ -173,10 +173,12 @@ static double edited(const formula *f, const formula_row *r, int64_t j, bool hid
     const double dot = f->v.rounding == ROUND_OVERFLOW ? formula_round(HEED_F16, r->raw[j]) : r->raw[j];
     double x = cap_first ? formula_capped(f, dot) * f->v.scale : dot * f->v.scale;
     const double term = added_terms(f, r, j, bias);
+    if (f->v.rounding == ROUND_STAGES) x = formula_round(p->dtype, x);
     if (bias_first) x += term;
     if (hidden) x = -INFINITY;
     if (f->v.cap != CAP_NONE && !cap_first) x = formula_capped(f, x);
     if (!bias_first) x += term;
+    x *= f->v.exponent_factor;
     const bool rounds = f->v.rounding == ROUND_SCORES || f->v.rounding == ROUND_ACCUMULATE || f->v.rounding == ROUND_STAGES;
     return rounds ? formula_round(p->dtype, x) : x;
 }

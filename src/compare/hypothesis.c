@@ -120,7 +120,7 @@ static void scale_none(const call *c, variant *v, double x) { v->scale = 1; }
 static void scale_twice(const call *c, variant *v, double x) { v->scale *= v->scale; }
 static void scale_inverse_d(const call *c, variant *v, double x) { v->scale = 1 / (double)c->channels; }
 static void scale_dv(const call *c, variant *v, double x) { v->scale = 1 / sqrt((double)c->value_channels); }
-static void scale_log2(const call *c, variant *v, double x) { v->scale *= log(2), v->sink_factor = log(2); }
+static void scale_log2(const call *c, variant *v, double x) { v->exponent_factor = v->sink_factor = log(2); }
 
 static void scale_fitted(const call *c, variant *v, double scale) { if (scale != 0) v->scale = scale; }
 
@@ -167,7 +167,7 @@ static void empty_nan(const call *c, variant *v, double x) { v->empty = HEED_EMP
 
 static void round_softmax(const call *c, variant *v, double x) { v->rounding = ROUND_SOFTMAX; }
 static void round_accumulate(const call *c, variant *v, double x) { v->rounding = ROUND_ACCUMULATE; }
-static void round_scores(const call *c, variant *v, double x) { v->rounding = ROUND_SCORES; }
+static void round_scores(const call *c, variant *v, double x) { v->rounding = x == 2 ? ROUND_STAGES : ROUND_SCORES; }
 static void round_overflow(const call *c, variant *v, double x) { v->rounding = ROUND_OVERFLOW; }
 
 static void layout_seq_head(const call *c, variant *v, double x) { v->layout = LAYOUT_OUT_SEQ_HEAD; }

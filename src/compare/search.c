@@ -388,5 +388,13 @@ heed_status search_formulas(findings *f, const call *c, const observed *seen, bo
         status = search_as(f, list[i].way, &r, false);
         if (status == HEED_OK && is_settled(f)) return status;
     }
-    return status == HEED_OK ? search_as(f, list[0].way, &r, true) : status;
+    // Pairs, in the readings whose roundings are the type's largest: which one is nearest says little where all are far off.
+    for (int i = n - 1; status == HEED_OK && i >= 0; i--) {
+        const variant_rope *way = &list[i].way->rope;
+        const bool rounds = way->round_result || way->round_products;
+        if (i > 0 && (c->problem.dtype == HEED_F32 ? rounds : way->f32_angles)) continue;
+        status = search_as(f, list[i].way, &r, true);
+        if (status == HEED_OK && is_settled(f)) return status;
+    }
+    return status;
 }

@@ -6,7 +6,7 @@
 variant variant_of(const call *c) {
     const heed_problem *p = &c->problem;
     variant v = {.prefix = -1, .left = -1, .right = -1, .empty = p->empty_row, .scale = p->scale, .sink_factor = 1,
-                 .bias_factor = 1};
+                 .exponent_factor = 1, .bias_factor = 1};
     for (int i = 0; i < HEED_EDITS && p->mask[i].kind != NULL; i++) {
         const heed_mask *mask = &p->mask[i];
         if (strcmp(mask->kind->name, "causal") == 0) v.causal = true;

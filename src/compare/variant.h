@@ -61,6 +61,7 @@ typedef struct {
     // scores
     double scale;
     double sink_factor;               // on sinks
+    double exponent_factor;           // on scores after their edits: ln 2 where powers of 2 are taken
     variant_cap cap;
     variant_alibi alibi;
     variant_bias bias;
