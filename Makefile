@@ -4,7 +4,7 @@
 #   make           build the library and the program
 #   make demo      about three minutes: a small GPT-2 learns a language whose best possible loss is known
 #   make test      everything the project can prove about itself
-#   make test-full the same with every interruption and failing call instead of a drawn few
+#   make test-full the same with every interruption and failing call instead of a drawn few, and all planted defects
 #   make fuzz      made-up inputs against every parser, FUZZ_SECONDS=60 each; FUZZ=json for one
 #   make bench     time it, and the peers beside it
 #   make install   to PREFIX (/usr/local), below DESTDIR

@@ -3,8 +3,9 @@
 # Everything heed can prove about itself, in one go (`make test`). The last line sums it up; a failure names the command
 # that runs it again; what could not be tested on this machine is named as skipped, never counted as passed.
 #   tools/test.sh            all steps
-#   tools/test.sh STEP...    only these: checks release clang asan tsan aarch64 install python fuzz bench
-# HEED_FULL=1 (make test-full): interruptions and failing calls at every moment instead of a drawn few, some minutes more.
+#   tools/test.sh STEP...    only these: checks release clang asan tsan aarch64 install python planted fuzz bench
+# HEED_FULL=1 (make test-full): interruptions and failing calls at every moment instead of a drawn few, some minutes more; and
+# the whole planted-defect suite (step planted), about half an hour.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MFLAGS MAKELEVEL HEED_CPU HEED_BUILD
@@ -13,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE=1
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-0} KMP_BLOCKTIME=${KMP_BLOCKTIME:-0}
 jobs=$(nproc 2> /dev/null || echo 2)
 steps=("$@")
-[ $# -gt 0 ] || steps=(checks release clang asan tsan aarch64 install python fuzz bench)
+[ $# -gt 0 ] || steps=(checks release clang asan tsan aarch64 install python ${HEED_FULL:+planted} fuzz bench)
 logs=build-test-logs
 mkdir -p "$logs"
 generator=(-G "Unix Makefiles")
@@ -164,6 +165,16 @@ python() {
     while read -r name; do skip "$name"; done < <(sed -n 's/^skipped: //p' "$log")
 }
 
+planted() { # what docs/diagnosis.md has figures of; several steps, so that one that fails says where to go on
+    local one kind count first
+    for one in "planted 1000 0" "planted 1000 1000" "pairs 500 0" "theirs 1000 0" "foreign 104 0" \
+        "clean 2500 0" "clean 2500 2500" "clean 2500 5000" "clean 2500 7500"; do
+        read -r kind count first <<< "$one"
+        local again=".venv/bin/python tests/python/planted_judge.py $kind $count --from $first"
+        step "$kind-$first" "$again" env HEED_BUILD=build OPENBLAS_NUM_THREADS=1 $again && sed 's/^/      /' "$logs/$kind-$first.log"
+    done
+}
+
 fuzz() { # each target a test: 10 s of inputs, two at a time. Long runs: make fuzz
     local begin=$SECONDS log=$logs/fuzz.log status name
     FUZZ_SECONDS=${FUZZ_SECONDS:-10} tools/fuzz.sh > "$log" 2>&1 < /dev/null
@@ -185,7 +196,7 @@ bench() {
 
 for one in "${steps[@]}"; do
     case $one in
-        checks | release | clang | asan | tsan | aarch64 | install | python | fuzz | bench) ;;
+        checks | release | clang | asan | tsan | aarch64 | install | python | planted | fuzz | bench) ;;
         *) echo "tools/test.sh: no step is called '$one'" >&2; exit 64 ;;
     esac
     echo "$one"
