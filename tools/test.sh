@@ -171,7 +171,8 @@ planted() { # what docs/diagnosis.md has figures of; several steps, so that one 
         "clean 2500 0" "clean 2500 2500" "clean 2500 5000" "clean 2500 7500"; do
         read -r kind count first <<< "$one"
         local again=".venv/bin/python tests/python/planted_judge.py $kind $count --from $first"
-        step "$kind-$first" "$again" env HEED_BUILD=build OPENBLAS_NUM_THREADS=1 $again && sed 's/^/      /' "$logs/$kind-$first.log"
+        step "$kind-$first" "$again" env HEED_BUILD=build OPENBLAS_NUM_THREADS=1 $again \
+            && sed 's/^/      /' "$logs/$kind-$first.log"
     done
 }
 

@@ -210,7 +210,8 @@ static double log_without_sink(const formula_row *r) {
 void formula_row_place(const formula *f, int64_t batch, int64_t head, int64_t row, formula_row *r) {
     r->batch = batch, r->head = head, r->row = row;
     r->at = call_sequence_of(f->c, batch);
-    if (f->v.cache == CACHE_ONE_MORE && r->at.n_key < f->c->keys) r->at.n_key++, r->at.end_valid += r->at.end_valid == r->at.n_key - 1;
+    if (f->v.cache == CACHE_ONE_MORE && r->at.n_key < f->c->keys)
+        r->at.n_key++, r->at.end_valid += r->at.end_valid == r->at.n_key - 1;
     if (f->v.cache == CACHE_ONE_LESS) r->at.n_key--, r->at.end_valid = int64_min(r->at.end_valid, r->at.n_key);
     r->kv_head = formula_kv_head(f, head);
 }
