@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The search over formulas: random problems, each hypothesis planted (computed as correct code would, in f32, rounded to
 // storage), must be named or listed as undecidable; results of heed's own implementations must be explained by rounding.
-//   test_compare_search [PLANTED] [CLEAN] [SEED]        test_compare_search "PROBLEM" HYPOTHESIS [WAY]
+//   test_compare_search [PLANTED] [CLEAN] [SEED] [PAIRS]        test_compare_search "PROBLEM" HYPOTHESIS [WAY]
 #include "base/memory.h"
 #include "compare/check.h"
 #include "compare/search.h"
@@ -82,7 +82,7 @@ static void print_findings(const findings *f) {
     }
 }
 
-static long named, blind, clean_ok;
+static long named, blind, clean_ok, pairs_named, pairs_missed;
 
 static bool same(const call *c, const result *a, const result *b) {
     const size_t rows = (size_t)(c->batch * c->heads * c->queries);
@@ -115,6 +115,74 @@ static void plant_one(const char *text, const hypothesis *h, int way) {
         }
         result_free(&r);
         result_free(&right);
+    }
+    call_free(&c);
+    drawn_free(&d);
+}
+
+// What a variant computes, in double.
+static bool exact(const call *c, const variant *v, result *to) { return plant(c, v, EXACT, to); }
+
+static bool parts_in_expected_errors(const call *c, const variant *v, const result *a, const result *b) {
+    predictor by;
+    row_list all;
+    prediction p;
+    heed_error error;
+    if (predictor_begin(&by, c, 1, &error) != HEED_OK || row_list_all(&all, c, &error) != HEED_OK) return false;
+    double signal = 0;
+    if (prediction_make(&p, &by, v, &all, &error) == HEED_OK) {
+        for (int64_t i = 0; i < all.n * c->value_channels; i++)
+            if (isfinite(a->out[i]) && isfinite(b->out[i]) && p.var[i] > 0) signal += pow(a->out[i] - b->out[i], 2) / p.var[i];
+        for (int64_t i = 0; i < all.n; i++)
+            if (isfinite(a->lse[i]) && isfinite(b->lse[i]) && p.var_lse[i] > 0)
+                signal += pow(a->lse[i] - b->lse[i], 2) / p.var_lse[i];
+        prediction_free(&p);
+    }
+    free(all.at);
+    predictor_end(&by);
+    return signal >= 400;
+}
+
+static bool names_both(const findings *f, const hypothesis *h, const hypothesis *other) {
+    for (int i = 0; i < f->n_explained; i++) {
+        const explanation *e = &f->explained[i];
+        if ((e->of[0] == h && e->of[1] == other) || (e->of[0] == other && e->of[1] == h)) return true;
+    }
+    return false;
+}
+
+// Two at once. Decidable, apart from the search: both change the result, each beside the other, by twenty expected errors.
+static void plant_pair(const char *text, const hypothesis *h, const hypothesis *other, int way) {
+    problem_line line;
+    drawn d;
+    call c;
+    heed_error error;
+    if (problem_line_parse(&line, text, &error) != HEED_OK || drawn_make(&d, &line, &error) != HEED_OK) return;
+    if (call_of_drawn(&c, &d, &error) == HEED_OK && h->applies(&c) && other->applies(&c) && d.problem.dropout == 0) {
+        const variant claim = variant_of(&c);
+        variant one = claim, two = claim, both, turned;
+        h->edit(&c, &one, h->parameters[0]);
+        other->edit(&c, &two, other->parameters[0]);
+        both = one, turned = two;
+        other->edit(&c, &both, other->parameters[0]);
+        h->edit(&c, &turned, h->parameters[0]);
+        result of[4];
+        const variant *const list[] = {&claim, &one, &two, &both};
+        for (int i = 0; i < 4; i++) of[i] = result_for(&c), exact(&c, list[i], &of[i]);
+        bool decidable = memcmp(&both, &turned, sizeof both) == 0;
+        for (int i = 0; i < 3; i++) decidable &= parts_in_expected_errors(&c, &both, &of[i], &of[3]);
+        findings *f = calloc(1, sizeof *f);
+        if (decidable && plant(&c, &both, way, &of[3])) {
+            const observed seen = {.out = of[3].out, .lse = of[3].lse};
+            CHECK(search_formulas(f, &c, &seen, true, 2, &error) == HEED_OK, "%s: %s", text, error.text);
+            const bool told = names(f, h) || names(f, other), both_named = names_both(f, h, other);
+            pairs_named += both_named, pairs_missed += !both_named;
+            if (!both_named)
+                fprintf(stderr, "%s: %s and %s, way %d%s\n", text, h->id, other->id, way, told ? ": one of them" : "");
+            if (!both_named) print_findings(f);
+        }
+        free(f);
+        for (int i = 0; i < 4; i++) result_free(&of[i]);
     }
     call_free(&c);
     drawn_free(&d);
@@ -157,7 +225,7 @@ int main(int argc, char **argv) {
         plant_one(argv[1], hypothesis_find(argv[2]), argc > 3 ? atoi(argv[3]) : 0);
         return test_end();
     }
-    const int planted = argc > 1 ? atoi(argv[1]) : 90, clean = argc > 2 ? atoi(argv[2]) : 60;
+    const int planted = argc > 1 ? atoi(argv[1]) : 90, clean = argc > 2 ? atoi(argv[2]) : 20;
     random_stream r = random_of(argc > 3 ? (uint64_t)atoi(argv[3]) : 1, 0);
     char text[256];
     for (int i = 0; i < planted; i++)
@@ -173,6 +241,18 @@ int main(int argc, char **argv) {
         drawn_random_text(&r, SIZE, text, sizeof text);
         clean_one(text, i % 2 ? "cpu.flash" : "cpu.eager");
     }
+    const int pairs = argc > 4 ? atoi(argv[4]) : 8;
+    for (int i = 0; i < pairs * 60 && pairs_named + pairs_missed < pairs; i++) {
+        drawn_random_text(&r, 40, text, sizeof text);
+        if (strstr(text, " grad") != NULL) continue;
+        const hypothesis *h = &hypotheses[random_below(&r, (uint64_t)hypotheses_count())];
+        const hypothesis *other = &hypotheses[random_below(&r, (uint64_t)hypotheses_count())];
+        if (strncmp(h->id, "precision.", 10) == 0 || strncmp(other->id, "precision.", 10) == 0 || h == other) continue;
+        plant_pair(text, h, other, i % FLOOR_WAYS);
+    }
+    const long all_pairs = pairs_named + pairs_missed, most_missed = all_pairs / 10 > 0 ? all_pairs / 10 : 1;
+    CHECK(pairs_missed <= most_missed, "of %ld pairs only %ld are named", all_pairs, pairs_named);
+    printf("pairs: %ld of %ld named\n", pairs_named, pairs_named + pairs_missed);
     printf("planted: %ld named, %ld undecidable; clean: %ld right\n", named, blind, clean_ok);
     return test_end();
 }

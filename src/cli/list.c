@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/status.h"
 #include "cli/verbs.h"
+#include "compare/hypothesis.h"
 #include "core/rows.h"
 #include "model/attention_choice.h"
 #include "model/model.h"
@@ -92,6 +93,13 @@ static json_t *preset_rows(void) {
     return section;
 }
 
+static json_t *hypothesis_rows(void) {
+    json_t *section = json_array();
+    for (const hypothesis *h = hypotheses; h->id != NULL; h++)
+        add_row(section, h->id, json_pack("{s:s?, s:s}", "aliases", *h->aliases != 0 ? h->aliases : NULL, "says", h->sentence));
+    return section;
+}
+
 static json_t *attention(void) {
     json_t *section = json_array();
     int count;
@@ -123,6 +131,7 @@ static const struct { const char *key, *title; json_t *(*rows)(void); } sections
     {"presets", "presets (preset:NAME, --attn_preset)", preset_rows},
     {"attention", "attention names (--attn_implementation)", attention},
     {"models", "built-in models (--model)", models},
+    {"hypotheses", "hypotheses of `heed compare` (--ask)", hypothesis_rows},
     {"bench_shapes", "problems that `heed bench` times", shapes},
 };
 enum { SECTIONS = sizeof sections / sizeof *sections };
@@ -132,6 +141,7 @@ static const char *label_of(const char *key) {
     static const struct { const char *key, *label; } labels[] = {
         {"name", NULL}, {"proof", NULL}, {"missing", "- not here: "}, {"offset", "offset "}, {"empty_row", "empty row "},
         {"empty_lse", "its lse "}, {"window", "window by "}, {"window_even_layers", NULL},
+        {"aliases", "also "},
     };
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
         if (strcmp(key, labels[i].key) == 0) return labels[i].label;
@@ -175,7 +185,7 @@ static int list(const args *a) {
 }
 
 const verb verb_list = {
-    .name = "list", .purpose = "implementations, instruction sets, masks, presets, models",
+    .name = "list", .purpose = "implementations, instruction sets, masks, presets, models, hypotheses",
     .about = "Every name that another command takes, and what it is here.",
     .examples = "  heed list\n  heed list --json\n",
     .options = options, .n_options = sizeof options / sizeof *options, .struct_bytes = sizeof(list_options), .run = list,

@@ -75,6 +75,9 @@ static bool has_rope_and_offset(const call *c) {
     return false;
 }
 
+static bool has_rope_and_padding(const call *c) { return has_rope(c) && has_padding(c); }
+static bool has_rope_and_documents(const call *c) { return has_rope(c) && has_documents(c); }
+
 static bool has_dropout(const call *c) { return c->keep != NULL; }
 static bool is_backward(const call *c) { return c->problem.pass == HEED_BACKWARD; }
 static bool has_sinks_backward(const call *c) { return is_backward(c) && has_sinks(c); }
@@ -153,6 +156,8 @@ static void rope_no_concentration(const call *c, variant *v, double x) { v->rope
 static void rope_concentration_twice(const call *c, variant *v, double x) { v->rope.concentration = 2; }
 static void rope_bf16_table(const call *c, variant *v, double x) { v->rope.bf16_table = true; }
 static void rope_q_only(const call *c, variant *v, double x) { v->rope.q_only = true; }
+
+static void positions_moved(const call *c, variant *v, double x) {}
 
 static void pad_none(const call *c, variant *v, double x) { v->padding = PADDING_NONE; }
 static void pad_other_side(const call *c, variant *v, double x) { v->padding = PADDING_OTHER_SIDE; }
