@@ -176,12 +176,12 @@ bool floor_simulates(const variant *v) {
 }
 
 // Sinks that are not in the softmax, as formula_row.c has them.
-static void finish_sink(const formula *f, const formula_row *r, float *o) {
+static void finish_sink(const formula *f, const formula_row *r, float lse, float *o) {
     const call *c = f->c;
     const double sink = formula_sink(f, r->head);
     if (sink == -INFINITY) return;
     const double *value = f->value + (r->batch * c->kv_heads + r->kv_head) * c->keys * c->value_channels;
-    const float share = f->v.sink == SINK_IN_VALUE && r->at.n_key > 0 ? expf((float)(sink - r->lse)) : 0;
+    const float share = f->v.sink == SINK_IN_VALUE && r->at.n_key > 0 ? expf((float)sink - lse) : 0;
     for (int64_t t = 0; t < c->value_channels; t++) {
         if (f->v.sink == SINK_AFTER_SOFTMAX) o[t] /= 1 + expf((float)sink);
         if (f->v.sink == SINK_IN_VALUE && r->at.n_key > 0) o[t] += share * (float)value[t];
@@ -211,7 +211,7 @@ void floor_simulate(const formula *f, const formula_row *r, int way, float *scra
             for (int64_t t = 0; r->shown[j] && t < Dv; t++) o[t] += p * (float)value[j * Dv + t];
         }
     }
-    finish_sink(f, r, o);
+    finish_sink(f, r, s.m + logf(s.z), o);
     for (int64_t t = 0; t < Dv; t++) out[t] = formula_round(c->problem.dtype, (double)o[t]);
     if (f->v.lse == LSE_NO_SINK && sink != -INFINITY) s.z -= expf((float)sink - s.m);
     *lse = (double)(s.m + logf(s.z));
