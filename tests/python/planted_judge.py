@@ -148,6 +148,9 @@ class Planted:
 
     def alike(self, explanation):
         """Whether an explanation's formula gives these numbers: distance in units of rounding."""
+        if explanation["ids"] == [["scale.fitted"]]:
+            s = dict(formula.CLAIM, factor=explanation["parameters"][0] / self.case.scale_used())
+            return visibility(self.other, Scatter(self.case, s), self.lse is not None)
         ids = [next((i for i in one if i in formula.TABLE), None) for one in explanation["ids"]]
         if None in ids or not all(formula.applies(i, self.case) for i in ids):
             return np.inf
