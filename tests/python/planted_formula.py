@@ -118,6 +118,8 @@ TABLE = {
     "rope.concentration_twice": (lambda c: c.rope and c.yarn > 1, _set(rope_scale=2)),
     "rope.bf16_table": (_has("rope"), _set(rope="bf16_table")),
     "rope.q_only": (_has("rope"), _set(rope="q_only")),
+    "rope.from_padding": (_has("rope", "pad"), _set(rope="from_padding")),    # these two move q and k alike
+    "rope.no_restart": (_has("rope", "docs"), _set(rope="no_restart")),
     "pad.none": (_has("pad"), _set(pad="none")),
     "pad.side": (_has("pad"), _set(pad="side")),
     "pad.finite_minimum": (lambda c: c.pad and not c.sink, _set(empty="mean_shown")),
@@ -216,9 +218,14 @@ def _inputs(case, s):
     if case.rope and s["rope"] != "none":
         rows = np.arange(case.Sq)[None] + np.zeros((case.B, 1))
         at = rows + (s["rope"] == "plus_one") + (0 if s["rope"] == "no_offset" else case.offsets()[:, None])
-        q = _turn(case, s, q, at)
+        moved = np.zeros((case.B, 1))
+        if s["rope"] == "from_padding":
+            moved = -case.arrays["key_range"][:, :1]
+        if s["rope"] == "no_restart":
+            moved = moved + case.Skv
+        q = _turn(case, s, q, at + moved)
         if s["rope"] != "q_only":
-            k = _turn(case, s, k, np.arange(case.Skv)[None] + np.zeros((case.B, 1)))
+            k = _turn(case, s, k, np.arange(case.Skv)[None] + moved)
     if s["cache"] == "page_order":    # a cache holds keys that are turned already
         n, order = case.paged, np.arange(case.Skv)
         order[:2 * n] = np.r_[n:2 * n, 0:n]
