@@ -22,6 +22,12 @@ static bool names(const findings *f, const hypothesis *h) {
 }
 
 // The hypothesis' result, rounded to storage. Any of its parameters may be the one that shows.
+// What to plant for a row: the j-th of its parameters; a number of no other row where it is only ever fitted.
+static double parameter_of(const call *c, const hypothesis *h, int j) {
+    double low, high;
+    return h->parameters[0] == 0 && hypothesis_fits(h, c, &low, &high) ? 1.37 * c->problem.scale : h->parameters[j];
+}
+
 static bool is_named(const probe *p, const predictor *by, const row_list *all, const hypothesis *h) {
     const call *c = &p->c;
     heed_error e;
@@ -30,7 +36,7 @@ static bool is_named(const probe *p, const predictor *by, const row_list *all, c
     for (int j = 0; !named && (j == 0 || (j < HYPOTHESIS_PARAMETERS && h->parameters[j] != 0)); j++) {
         variant v = by->claim.v;
         prediction made;
-        h->edit(c, &v, h->parameters[j]);
+        h->edit(c, &v, parameter_of(c, h, j));
         CHECK(prediction_make(&made, by, &v, all, &e) == HEED_OK, "%s", e.text);
         for (int64_t i = 0; i < all->n * c->value_channels; i++) made.out[i] = formula_round(c->problem.dtype, made.out[i]);
         for (int64_t i = 0; i < all->n; i++) made.lse[i] = (double)(float)made.lse[i];
