@@ -116,7 +116,7 @@ BAD = [
     (["--datasets", "a.txt,,b.txt"], 64, ["empty"]),
     (["--datasets", "a.txt,a.txt"], 64, ["twice"]),
     (["--datasets", "a.txt,b.txt", "--mixture_rates", "0.5,0.4"], 64, ["0.9", "1"]),
-    (["--datasets", "a.txt,b.txt", "--mixture_rates", "0.5"], 64, ["1 rates", "2"]),
+    (["--datasets", "a.txt,b.txt", "--mixture_rates", "0.5"], 64, ["1 rate,", "2"]),
     (["--datasets", "a.txt,b.txt", "--mixture_rates", "1.5,-0.5"], 64, ["-0.5"]),
     (["--datasets", "a.txt,b.txt", "--mixture_rates", "0.5,half"], 64, ["half"]),
     (["--datasets", "a.txt,b.txt", "--dataset_configs", "x"], 64, ["--dataset_configs", "1 names"]),
