@@ -90,7 +90,8 @@ def write_tokenizer(folder):
 def write_inputs(folder, rows, length, steps):
     """A tokenizer, text, and the rows heed makes of it."""
     token = write_tokenizer(folder)
-    text = "etaoin shrdlu " * (rows * length * (steps + 4) // 14 + 1)
+    tokens = rows * length * (steps + 4)    # with the end of text whole rows: a short one would be a short step
+    text = ("etaoin shrdlu " * (tokens // 14 + 1))[: tokens - 1]
     (folder / "text.txt").write_text(text + "\n")
     ids = [token[b] for b in text.encode()] + [VOCABULARY - 1]
     batches = train_rows.steps(train_rows.rows([ids], length, True), rows, SEED)
