@@ -4,7 +4,7 @@
 
 #include "heed/heed.h"
 
-enum { ULP_BINS = 12 };    // 0, up to 1, 2, 4, .., 512, beyond; not finite on one side only
+enum { ULP_BINS = 12 };    // up to 1/2, 1, 2, 4, .., 256, beyond; not finite on one side only
 
 typedef struct {
     double max, mean, rms;       // of |a - b| where both are finite

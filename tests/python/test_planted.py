@@ -34,9 +34,7 @@ def test_pairs_of_defects_are_named():
     figures, wrong = judge.run("pairs", 40)
     got = figures[""]
     decidable = got["named"] + len(wrong)
-    # 90 % of all (planted_judge.py holds them to it); a sample of n may miss that by two standard deviations.
-    least = 0.9 - 2 * (0.9 * 0.1 / max(1, decidable)) ** 0.5
-    assert decidable >= 15 and got["named"] >= least * decidable, "\n".join(wrong)
+    assert decidable >= 15 and got["named"] >= 0.9 * decidable, "\n".join(wrong)
 
 
 def test_correct_computations_raise_no_alarm():
